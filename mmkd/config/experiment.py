@@ -1,0 +1,90 @@
+"""The experiment: everything that a run depends on, resolved and typed. No torch here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
+from mmkd.config.section import Fraction, Names, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+
+PLUGIN_MAPS = ("tasks", "teachers", "losses")
+"""Sections of the experiment that map a name to a plug-in; each is also the name of the plug-ins' folder."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class DataUse(Section):
+    """One data set of the mix.
+
+    card: a name in `data_cards/`, or the path of a card, relative to the experiment file.
+    train: the splits whose rows the student trains on; `transfer` rows have no labels, only teachers speak there.
+    tasks: experiment task -> the card's task, where the names differ; default: the tasks of equal name.
+    limit: use only the first n rows of a split.
+    options: keys of the card's source to set otherwise (for instance the knobs of a generator).
+    """
+
+    card: str
+    train: Names = ("train",)
+    tasks: dict[str, str] | None = None
+    limit: dict[Literal["train", "transfer", "validation", "test"], PositiveInt] = {}
+    options: dict[str, Any] = {}
+
+
+class Student(Section):
+    """The shared student: an encoder for each modality, fusion to `width`, a head for each task.
+
+    dropout: on the fused representation and the words, before the heads.
+    modality_dropout: chance that a training example with both modalities loses one, so that the student
+        learns to work from either alone.
+    """
+
+    text: TextEncoder | None = None
+    image: ImageEncoder | None = None
+    width: PositiveInt = 128
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    modality_dropout: Fraction = 0.1
+
+
+class Train(Section):
+    """The training loop.
+
+    lr: peak learning rate of AdamW; linear warm-up over the fraction `warmup` of the steps, then a cosine to 0.
+    patience: epochs without a better validation score before the run stops; null never stops early.
+    accumulate: batches whose gradients are added before a step.
+    clip: largest gradient norm; null leaves gradients as they are.
+    cache: read the teachers' outputs from the cache (true) or run the teachers live (false).
+    """
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 32
+    lr: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    patience: PositiveInt | None = None
+    accumulate: PositiveInt = 1
+    clip: PositiveFloat | None = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: PositiveInt | None = None
+    cache: bool = True
+    cache_dtype: Literal["fp32", "fp16", "bf16"] = "fp16"
+
+
+class Experiment(Section):
+    """One experiment, as `mmkd run` carries it out for each of its seeds."""
+
+    name: Name
+    description: str = ""
+    data: Annotated[dict[Name, DataUse], Field(min_length=1)]
+    tasks: Annotated[dict[Name, SerializeAsAny[TaskConfig]], Field(min_length=1)]
+    teachers: dict[Name, SerializeAsAny[TeacherConfig]] = {}
+    student: Student
+    losses: Annotated[dict[Name, SerializeAsAny[LossConfig]], Field(min_length=1)]
+    weighting: SerializeAsAny[WeightingConfig]
+    train: Train = Train()
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
+
+    def dump(self) -> dict[str, Any]:
+        """The experiment as plain data, every default written out; `load` gives back an equal experiment."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,98 @@
+"""The bases of the plug-ins' `Config` classes, one for each plug-in folder. No torch here.
+
+A `Config` says all that can be known about a plug-in before a model is loaded: its keys and what it needs.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from mmkd.config.schedule import Coefficient
+from mmkd.config.section import Integers, Names, NonNegativeFloat, Plugin, PositiveFloat, PositiveInt, Section
+
+Modality = Literal["text", "image"]
+
+
+@dataclass(frozen=True)
+class TeacherNeeds:
+    """What one loss asks of one teacher: logits for tasks, the pooled feature, and hidden layers by number."""
+
+    teacher: str
+    tasks: tuple[str, ...] = ()
+    pooled: bool = False
+    layers: tuple[int, ...] = ()
+    modality: Modality | None = None  # the teacher must read this modality; None: any
+
+
+@dataclass(frozen=True)
+class StudentNeeds:
+    """What one loss asks of the student: modalities that it must read, and hidden layers (None: the last)."""
+
+    modalities: tuple[Modality, ...] = ()
+    layers: tuple[tuple[Modality, int | None], ...] = field(default=())
+
+
+class TaskConfig(Plugin):
+    """A task: what is predicted for each example or for each word of it."""
+
+    level: ClassVar[Literal["example", "word"]]
+
+
+class Finetune(Section):
+    """How a teacher without heads for its tasks is trained on the labelled training rows, once for all runs.
+
+    lr: peak learning rate of AdamW. patience: epochs without a better validation score before it stops.
+    """
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 32
+    lr: PositiveFloat = 5e-5
+    weight_decay: NonNegativeFloat = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    patience: PositiveInt = 3
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TeacherConfig(Plugin):
+    """A teacher: the tasks that it has heads for, the hidden layers that it keeps (block n, counted from 0)."""
+
+    modality: ClassVar[Modality]
+
+    tasks: Names
+    layers: Integers = ()
+    finetune: Finetune = Finetune()
+
+
+class LossConfig(Plugin):
+    """A term of the objective. `weight` is its own coefficient, a number or a schedule."""
+
+    weight: Coefficient = 1.0
+
+    @property
+    def group(self) -> str | None:
+        """The task whose group the term is summed into; None for a term that stands outside the weighting."""
+        return None
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """What must be computed, cached and checked for of the teachers."""
+        return ()
+
+    def student_needs(self) -> StudentNeeds:
+        """What must be computed of the student."""
+        return StudentNeeds()
+
+
+class TaskLossConfig(LossConfig):
+    """A term that belongs to one task, and so to that task's group."""
+
+    task: str
+
+    @property
+    def group(self) -> str | None:
+        """The term's own task."""
+        return self.task
+
+
+class WeightingConfig(Plugin):
+    """How the task groups are balanced."""

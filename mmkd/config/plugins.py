@@ -1,0 +1,103 @@
+"""Plug-ins by file name: `kind: logit_kl` under `losses:` is the file `mmkd/losses/logit_kl.py`.
+
+A kind with a dot is any importable module (`my_lab.hinge`); a name of an entry point group `mmkd.losses`,
+`mmkd.teachers`, ... of an installed package counts too. Listing kinds imports nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmkd.config.section import Section
+
+PACKAGE = Path(__file__).resolve().parent.parent
+NOT_KINDS = {"__init__", "base"}
+
+
+def kinds(folder: str) -> list[str]:
+    """Names of the kinds that a plug-in folder holds, entry points of installed packages included."""
+    files = (path.stem for path in (PACKAGE / folder).glob("*.py"))
+    own = {name for name in files if name not in NOT_KINDS and not name.startswith("_")}
+    return sorted(own | {entry.name for entry in entry_points(group=f"mmkd.{folder}")})
+
+
+def module_name(folder: str, kind: str) -> str:
+    """The importable module that a kind names.
+
+    Raises LookupError when there is no such module.
+    """
+    for entry in entry_points(group=f"mmkd.{folder}"):
+        if entry.name == kind:
+            return entry.module
+    name = kind if "." in kind else f"mmkd.{folder}.{kind}"
+    if "." not in kind and kind not in kinds(folder):
+        raise LookupError(name)
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:
+        # Only a missing part of the kind's own name means "unknown"; anything else is the plug-in's own bug.
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise LookupError(name) from error
+        raise
+    if found is None:
+        raise LookupError(name)
+    return name
+
+
+def load(folder: str, kind: str) -> ModuleType:
+    """Import the plug-in's module. An ImportError inside the plug-in surfaces as itself."""
+    return importlib.import_module(module_name(folder, kind))
+
+
+@cache
+def config_class(folder: str, kind: str) -> type[Section]:
+    """The plug-in's `Config`, without running the parts of its file that `Config` does not use.
+
+    A plug-in imports torch for its math, `Config` does not: so an experiment is checked without the seconds that
+    importing torch costs. Only what `Config` refers to, directly or through other names of the file, is run.
+
+    Raises LookupError for an unknown kind, TypeError when the file defines no `Config`.
+    """
+    name = module_name(folder, kind)
+    spec = importlib.util.find_spec(name)
+    if name in sys.modules or spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        module = importlib.import_module(name)
+    else:
+        module = _run_slice(name, Path(spec.origin))
+    if "Config" not in vars(module):
+        raise TypeError(f"{name}: expected a class named Config, derived from the base of {folder}; found none")
+    return module.Config
+
+
+def _run_slice(name: str, path: Path) -> ModuleType:
+    tree = ast.parse(path.read_text("utf-8"), str(path))
+    wanted, kept = {"Config"}, set()
+    # Later statements can use earlier names only, so one walk from the end finds all that is needed.
+    for statement in reversed(tree.body):
+        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+        if future or wanted & _binds(statement):
+            kept.add(statement)
+            wanted |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    body = [statement for statement in tree.body if statement in kept]
+    module = ModuleType(f"{name}:Config")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # pydantic resolves annotations through here
+    exec(compile(ast.Module(body, type_ignores=[]), str(path), "exec", dont_inherit=True), vars(module))
+    return module
+
+
+def _binds(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

@@ -1,0 +1,97 @@
+"""What flows through a step. Legend of shapes:
+
+B examples, W words, S sub-tokens, N positions of a modality (words or patches), K classes, D width.
+Masks are bool, True = keep. Logits are raw: a softmax over K gives probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text encoder's view of the texts of a batch.
+
+    ids, mask: [B, S]. word: [B, S], the index of the word that a sub-token belongs to, -1 for none.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    word: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples, as the networks read them. `reader` names who reads: `student`, or a teacher.
+
+    ids: sample ids. corpus, rows [B]: which encoded corpus the examples come from, and their positions in it.
+    word_mask: [B, W]. tokens: reader -> Tokens. images: reader -> uint8 [B, 3, H, W].
+    has_text, has_image: [B]. labels: task -> [B] or [B, W], int64. has_label: task -> [B].
+    """
+
+    ids: tuple[str, ...]
+    corpus: str
+    rows: Tensor
+    word_mask: Tensor
+    tokens: Mapping[str, Tokens]
+    images: Mapping[str, Tensor]
+    has_text: Tensor
+    has_image: Tensor
+    labels: Mapping[str, Tensor]
+    has_label: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """One layer of one modality. values: [B, N, D]; mask: [B, N]; grid: rows and columns of an image's positions."""
+
+    values: Tensor
+    mask: Tensor
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a teacher or the student says about a batch.
+
+    logits: task -> [B, K], or [B, W, K] for a task over words.
+    speaks: [B], the network read at least one modality of this example; where False, nothing else is meaningful.
+    words: [B, W], the words that its tokenizer kept.
+    pooled: modality -> [B, D], with `has`: modality -> [B], the examples that have that modality.
+    hidden: modality -> layer -> Hidden.
+    fused: [B, D], the student's joint representation; None for a teacher of one modality.
+    """
+
+    logits: Mapping[str, Tensor]
+    speaks: Tensor
+    words: Tensor
+    pooled: Mapping[str, Tensor] = field(default_factory=dict)
+    has: Mapping[str, Tensor] = field(default_factory=dict)
+    hidden: Mapping[str, Mapping[int, Hidden]] = field(default_factory=dict)
+    fused: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class OutputShape:
+    """Widths of a network's outputs, from which losses build their projections.
+
+    pooled: modality -> D. hidden: modality -> layer -> D; `depth`: modality -> number of layers. fused: D or None.
+    """
+
+    pooled: Mapping[str, int]
+    hidden: Mapping[str, Mapping[int, int]]
+    depth: Mapping[str, int]
+    fused: int | None = None
+
+
+def rows_of(level: str, batch: Batch, *outputs: Outputs) -> Tensor:
+    """Rows on which all the given networks speak: [B] for an example-level task, [B, W] for a word-level one."""
+    rows = torch.ones_like(batch.has_text) if level == "example" else batch.word_mask
+    for output in outputs:
+        rows = rows & (output.speaks if level == "example" else output.words)
+    return rows
