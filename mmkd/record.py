@@ -1,15 +1,165 @@
-"""The run record: one JSON file per run and seed, from which every table follows. No torch here."""
+"""The run record: one JSON file per run and seed, from which every table follows. No torch here.
+
+A record carries the sha256 of its own content, so that an edited digit is noticed, and the sha256 of the
+per-example predictions that lie beside it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from mmkd.config.section import Section
+
+Direction = Literal["maximize", "minimize"]
+Scores = dict[str, dict[str, "Score"]]
+"""task -> metric -> Score; the first metric of a task, by `RunRecord.primary`, is the one in tables."""
 
 
-@dataclass(frozen=True)
-class Score:
+class RecordError(Exception):
+    """A record cannot be read or trusted; the message names the file, what was found and what to do."""
+
+
+class Score(Section):
     """One metric on one split. value: a fraction unless the metric says otherwise; n: examples or words behind it."""
 
     value: float
     n: int
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction = "maximize"
+
+
+class Code(Section):
+    """The code that ran. commit: of the project's repository, None outside one; diff: sha256 of what it changed."""
+
+    version: str
+    commit: str | None
+    diff: str | None
+
+
+class Machine(Section):
+    """Where the run took place; equal bits are promised for an equal machine and thread count only."""
+
+    device: str
+    cpu: str
+    cpu_features: str
+    threads: int
+    platform: str
+    python: str
+
+
+class Selection(Section):
+    """How the kept epoch was chosen. metric: `mean_score` is the mean of the tasks' first metrics."""
+
+    split: Literal["validation"] = "validation"
+    metric: str = "mean_score"
+    direction: Direction = "maximize"
+    epoch: int
+    value: float
+
+
+class RunRecord(Section):
+    """One run of one seed.
+
+    role: `student` for a distilled or plain student, `teacher` for the fine-tuning of the teacher `teacher`.
+    name: the experiment's name. experiment: the resolved experiment, which loads back equal; experiment_hash: of it,
+        without its seeds.
+    data: data set -> fingerprint. teachers: teacher -> part of its identity -> hash (weights, cache key ...).
+    primary: task -> the metric that selects and that stands in tables.
+    scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
+        on test, where the data set knows it.
+    history: one mapping per epoch. parameters: trained weights of the network that is kept.
+    seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
+    test_openings: how often the test split was read. predictions: sha256 of the predictions file beside the record.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    role: Literal["student", "teacher"]
+    teacher: str | None = None
+    seed: int
+    experiment: dict[str, Any]
+    experiment_hash: str
+    command: str
+    code: Code
+    data: dict[str, str]
+    teachers: dict[str, dict[str, str]]
+    packages: dict[str, str]
+    machine: Machine
+    selection: Selection
+    primary: dict[str, str]
+    scores: dict[str, dict[str, dict[str, Score]]]
+    ceilings: dict[str, dict[str, dict[str, float]]] = {}
+    history: list[dict[str, Any]]
+    parameters: int
+    seconds: dict[str, float]
+    peak_memory: int
+    test_openings: int
+    created: str
+    predictions: str | None
+    digest: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The record's name in the ledger: one per experiment, role and seed."""
+        who = self.role if self.teacher is None else f"{self.role}-{self.teacher}"
+        return f"{self.name}/{who}-seed{self.seed}.json"
+
+    def mean_score(self, split: str) -> float:
+        """Mean over tasks of each task's first metric.
+
+        Raises KeyError when the split was not scored.
+        """
+        scores = self.scores[split]
+        return sum(scores[task][metric].value for task, metric in self.primary.items()) / len(self.primary)
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """sha256 of a record's content, its own `digest` left out."""
+    plain = {key: value for key, value in content.items() if key != "digest"}
+    return hash_of(plain)
+
+
+def hash_of(plain: Any) -> str:
+    """sha256 of plain data, independent of key order."""
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write a record, with its digest, so that the file is either whole or absent."""
+    content = record.model_dump(mode="json")
+    content["digest"] = digest_of(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record and check its digest.
+
+    Raises RecordError when the file is not a record, or was changed after it was written.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        record = RunRecord.model_validate(content)
+    except (OSError, ValueError, ValidationError) as error:
+        raise RecordError(f"{path}: not a run record that this version reads: {error}") from error
+    if record.digest != digest_of(content):
+        raise RecordError(
+            f"{path}: the content does not match its own sha256 (found {digest_of(content)[:12]}, expected "
+            f"{record.digest[:12]}): it was changed after the run wrote it; restore it, or run the experiment again"
+        )
+    return record
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """All records below a folder, in the order of their paths.
+
+    Raises RecordError for the first that cannot be trusted.
+    """
+    return [read_record(path) for path in sorted(folder.rglob("*-seed*.json"))]
