@@ -2,9 +2,12 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from mmkd.config.section import PositiveInt, Section
+
+
+Channels = Annotated[tuple[float, float, float], Strict(False)]
 
 
 class TextEncoder(Section):
@@ -40,6 +43,7 @@ class ImageEncoder(Section):
     model: timm name, for instance `vit_base_patch16_224.augreg2_in21k_ft_in1k`.
     pretrained: fetch timm's weights of that name; `weights`: a local safetensors or torch file instead.
     size: height and width in pixels that images are resized to.
+    mean, std: per-channel normalisation of pixels in 0..1; default: what the named model was trained with.
     options: further keyword arguments of `timm.create_model`.
     """
 
@@ -47,6 +51,8 @@ class ImageEncoder(Section):
     pretrained: bool = False
     weights: str | None = None
     size: Annotated[int, Field(ge=8)] = 224
+    mean: Channels | None = None
+    std: Channels | None = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")

@@ -2,16 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, Strict
 
 from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
-from mmkd.config.section import Fraction, Names, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 PLUGIN_MAPS = ("tasks", "teachers", "losses")
 """Sections of the experiment that map a name to a plug-in; each is also the name of the plug-ins' folder."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="A letter, then letters, digits and underscores.")
+]
+
+TrainSplits = Annotated[tuple[Literal["train", "transfer"], ...], Strict(False), Field(min_length=1)]
 
 
 class DataUse(Section):
@@ -25,7 +29,7 @@ class DataUse(Section):
     """
 
     card: str
-    train: Names = ("train",)
+    train: TrainSplits = ("train",)
     tasks: dict[str, str] | None = None
     limit: dict[Literal["train", "transfer", "validation", "test"], PositiveInt] = {}
     options: dict[str, Any] = {}

@@ -23,6 +23,14 @@ PACKAGE = Path(__file__).resolve().parent.parent
 NOT_KINDS = {"__init__", "base"}
 
 
+class UnknownKind(LookupError):
+    """No plug-in file, entry point or importable module has this name."""
+
+
+class NotAPlugin(TypeError):
+    """The module is there, and defines no class `Config`."""
+
+
 def kinds(folder: str) -> list[str]:
     """Names of the kinds that a plug-in folder holds, entry points of installed packages included."""
     files = (path.stem for path in (PACKAGE / folder).glob("*.py"))
@@ -33,23 +41,24 @@ def kinds(folder: str) -> list[str]:
 def module_name(folder: str, kind: str) -> str:
     """The importable module that a kind names.
 
-    Raises LookupError when there is no such module.
+    Raises UnknownKind when there is no such module.
     """
     for entry in entry_points(group=f"mmkd.{folder}"):
         if entry.name == kind:
             return entry.module
     name = kind if "." in kind else f"mmkd.{folder}.{kind}"
-    if "." not in kind and kind not in kinds(folder):
-        raise LookupError(name)
+    words = kind.split(".")
+    if not all(word.isidentifier() for word in words) or (len(words) == 1 and kind not in kinds(folder)):
+        raise UnknownKind(name)
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError as error:
         # Only a missing part of the kind's own name means "unknown"; anything else is the plug-in's own bug.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise LookupError(name) from error
+            raise UnknownKind(name) from error
         raise
     if found is None:
-        raise LookupError(name)
+        raise UnknownKind(name)
     return name
 
 
@@ -65,7 +74,7 @@ def config_class(folder: str, kind: str) -> type[Section]:
     A plug-in imports torch for its math, `Config` does not: so an experiment is checked without the seconds that
     importing torch costs. Only what `Config` refers to, directly or through other names of the file, is run.
 
-    Raises LookupError for an unknown kind, TypeError when the file defines no `Config`.
+    Raises UnknownKind, and NotAPlugin when the file defines no `Config`.
     """
     name = module_name(folder, kind)
     spec = importlib.util.find_spec(name)
@@ -74,25 +83,28 @@ def config_class(folder: str, kind: str) -> type[Section]:
     else:
         module = _run_slice(name, Path(spec.origin))
     if "Config" not in vars(module):
-        raise TypeError(f"{name}: expected a class named Config, derived from the base of {folder}; found none")
-    return module.Config
+        raise NotAPlugin(f"{name}: expected a class named Config, derived from the base of {folder}; found none")
+    found: type[Section] = module.Config
+    return found
 
 
 def _run_slice(name: str, path: Path) -> ModuleType:
     tree = ast.parse(path.read_text("utf-8"), str(path))
     wanted, kept = {"Config"}, set()
-    # Later statements can use earlier names only, so one walk from the end finds all that is needed.
-    for statement in reversed(tree.body):
-        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
-        if future or wanted & _binds(statement):
-            kept.add(statement)
-            wanted |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    # A function uses names that may be defined after it, so one walk does not find all that is needed.
+    while found := [each for each in tree.body if each not in kept and (_is_future(each) or wanted & _binds(each))]:
+        kept.update(found)
+        wanted |= {node.id for each in found for node in ast.walk(each) if isinstance(node, ast.Name)}
     body = [statement for statement in tree.body if statement in kept]
     module = ModuleType(f"{name}:Config")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # pydantic resolves annotations through here
     exec(compile(ast.Module(body, type_ignores=[]), str(path), "exec", dont_inherit=True), vars(module))
     return module
+
+
+def _is_future(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
 
 
 def _binds(statement: ast.stmt) -> set[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import abc
+import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from mmkd.data._code import code_files
 
+if TYPE_CHECKING:
     from mmkd.config.section import Section
     from mmkd.data.card import Card
 
@@ -37,6 +40,20 @@ class Example:
     labels: Mapping[str, Label]
 
 
+class DataError(Exception):
+    """Data that cannot be used as its card says. file, row (a line, from 1) and field are None where there is none."""
+
+    def __init__(self, file: Path | str | None, row: int | None, field: str | None, message: str) -> None:
+        """message: what was found, what was expected and what to do."""
+        super().__init__(file, row, field, message)
+        self.file, self.row, self.field, self.message = file, row, field, message
+
+    def __str__(self) -> str:
+        """`file:row: field: message`, without the parts that there are not."""
+        place = ":".join(str(part) for part in (self.file, self.row) if part is not None)
+        return ": ".join(part for part in (place, self.field, self.message) if part)
+
+
 class Source(abc.ABC):
     """Reads one data set, as its card defines it. A plug-in: `source.kind` of a card is a file of this folder.
 
@@ -54,6 +71,23 @@ class Source(abc.ABC):
 
         Raises DataError naming file, row and field for a row that cannot be used as the card says.
         """
+
+    def files(self, split: str) -> tuple[str, ...]:
+        """Files that the rows of a split are read from, below the root; none for a source that makes its rows."""
+        return ()
+
+    def fingerprint(self, split: str) -> str:
+        """A sha256 that changes with anything that changes the rows of a split: config, code, and files read.
+
+        The code is the source's own file and what it imports of its own folder, not other packages.
+        Raises OSError when a file cannot be read.
+        """
+        parts = [split.encode(), self.config.model_dump_json().encode()]
+        parts += [path.read_bytes() for path in code_files(Path(inspect.getfile(type(self))), type(self).__module__)]
+        for name in self.files(split):
+            with (self.root or Path()).joinpath(name).open("rb") as file:
+                parts += [name.encode(), hashlib.file_digest(file, "sha256").digest()]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def ceilings(self, split: str) -> dict[str, dict[str, dict[str, float]]] | None:
         """Best reachable score, where the source knows it: task -> metric -> "text", "image" or "both" -> score."""

@@ -1,0 +1,180 @@
+"""The command line: check, schema, run, sweep, keep, tables. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mmkd.config.experiment import Experiment
+
+REFUSED = 2
+"""Exit code when a file, an override or the data is not as it must be, and nothing was run."""
+FAILED = 1
+"""Exit code when a check found something, or a run broke off."""
+
+app = typer.Typer(
+    help="Multimodal, multi-task knowledge distillation: several teachers, one student, tables from records.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Keys to set otherwise.")]
+
+
+def main() -> None:
+    """Entry point of the `mmkd` command."""
+    # Plug-ins of one's own are importable from where the command is called, as with `python -m`.
+    sys.path.insert(0, str(Path.cwd()))
+    app()
+
+
+@app.command()
+def check(file: ExperimentFile, overrides: Overrides = None) -> None:
+    """Report every mistake of an experiment file at once, before anything runs."""
+    experiment = _load(file, overrides)
+    count = f"{len(experiment.teachers)} teachers, {len(experiment.losses)} losses, {len(experiment.tasks)} tasks"
+    typer.echo(f"{file}: no mistakes ({count}, seeds {list(experiment.seeds)})")
+
+
+@app.command()
+def schema(out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None) -> None:
+    """Print the JSON Schema of experiment files, which editors complete from."""
+    import json
+
+    from mmkd.config.schema import json_schema
+
+    text = json.dumps(json_schema(), indent=2) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, "utf-8")
+
+
+@app.command()
+def run(
+    file: ExperimentFile,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option(help="Run again what has finished already.")] = False,
+) -> None:
+    """Run an experiment for each of its seeds, and show the test scores."""
+    experiment = _load(file, overrides)
+    with _refusals(), _progress() as (console, progress):
+        from mmkd.run import run_experiment
+
+        records = run_experiment(
+            experiment, file, progress, _command("run", file, overrides), fresh, say=console.print
+        )
+    _show_scores(records, "test")
+
+
+@app.command()
+def sweep(file: Annotated[Path, typer.Argument(help="Sweep file (YAML).")]) -> None:
+    """Search over an experiment's keys with Ray Tune; write the winner as an experiment file."""
+    with _refusals(), _progress() as (console, progress):
+        from mmkd.sweep import run_sweep
+
+        run_sweep(file, progress, console.print)
+
+
+@app.command()
+def keep(
+    names: Annotated[list[str] | None, typer.Argument(help="Experiments to keep; all when none is named.")] = None,
+    replace: Annotated[bool, typer.Option(help="Replace records of the same name in the ledger.")] = False,
+    allow_dirty: Annotated[bool, typer.Option(help="Keep records of code that was not committed.")] = False,
+) -> None:
+    """Copy records of finished runs from results/runs into the ledger, results/records."""
+    from mmkd.places import Places
+    from mmkd.report.keep import keep as keep_records
+
+    places = Places.near(Path.cwd())
+    with _refusals():
+        kept = keep_records(places.runs, places.records, names, allow_dirty=allow_dirty, replace=replace)
+    for path in kept:
+        typer.echo(f"kept {path.relative_to(places.root)}")
+
+
+@app.command()
+def tables(
+    check: Annotated[bool, typer.Option(help="Change nothing; fail when a table does not follow from its records.")] = False,
+    runs: Annotated[bool, typer.Option(help="From the scratch runs, into results/runs/tables; the ledger stays.")] = False,
+    show: Annotated[str | None, typer.Option(help="Show this table in the terminal.")] = None,
+) -> None:
+    """Regenerate every table of results/tables from the records of the ledger."""
+    from mmkd.places import Places
+    from mmkd.report.tables import check_tables, write_tables
+
+    places = Places.near(Path.cwd())
+    records, out = (places.runs, places.runs / "tables") if runs else (places.records, places.tables)
+    with _refusals():
+        if check:
+            problems = check_tables(places.tables, places.records)
+            for problem in problems:
+                typer.echo(problem, err=True)
+            if problems:
+                raise typer.Exit(FAILED)
+            typer.echo("every table follows from its records")
+            return
+        for path in write_tables(places.tables, records, out):
+            typer.echo(f"wrote {path.relative_to(places.root)}")
+        if show is not None:
+            _show_table(places.tables / f"{show}.yaml", records)
+
+
+def _load(file: Path, overrides: list[str] | None) -> Experiment:
+    from mmkd.config.load import load
+    from mmkd.data.card import read_cards
+
+    with _refusals():
+        return load(file, overrides or [], read_cards)
+
+
+def _command(name: str, file: Path, overrides: list[str] | None) -> str:
+    return shlex.join(["mmkd", name, file.as_posix(), *(overrides or [])])
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
+    from mmkd.arrays import StoreError
+    from mmkd.config.problems import ConfigError
+    from mmkd.data.base import DataError
+    from mmkd.data.card import CardError, OptionError
+    from mmkd.record import RecordError
+    from mmkd.report.error import ReportError
+
+    try:
+        yield
+    except (ConfigError, CardError, OptionError, DataError, StoreError, RecordError, ReportError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(REFUSED) from None
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Console, Progress]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from mmkd.environment import quiet_hubs
+
+    quiet_hubs()
+    console = Console()
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield console, progress

@@ -1,0 +1,150 @@
+"""The mistakes that need two sections of an experiment, or a file beside it, to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.parts import Parts
+from mmkd.config.plugin_base import LossConfig, TeacherConfig, TeacherNeeds
+from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
+from mmkd.config.schedule import Schedule
+
+
+def check_experiment(parts: Parts) -> list[Problem]:
+    """What the sections expect of one another."""
+    return [
+        *_check_data(parts),
+        *_check_student(parts),
+        *_check_teachers(parts),
+        *_check_losses(parts),
+        *_check_tasks(parts),
+    ]
+
+
+def unknown(parts: Parts, path: KeyPath, word: str, name: str) -> Problem:
+    """A name that the section does not have. word: what it should name; with an s, the section's key."""
+    known = parts.names(f"{word}s")
+    return parts.problem(path, f"unknown {word} `{name}`; expected one of {listed(known)}{did_you_mean(name, known)}")
+
+
+def _check_data(parts: Parts) -> Iterator[Problem]:
+    distils = any(loss.teacher_needs() for loss in parts.losses.values())
+    all_losses_known = len(parts.losses) == len(parts.names("losses"))
+    for name, use in parts.data.items():
+        if "transfer" in use.train and not distils and all_losses_known:
+            path = parts.find(("data", name, "train"), "transfer")
+            yield parts.problem(path, "transfer rows have no labels, and no loss has a teacher; expected one that has")
+        for task in use.tasks or {}:
+            if task not in parts.names("tasks"):
+                yield unknown(parts, ("data", name, "tasks", task), "task", task)
+
+
+def _check_student(parts: Parts) -> Iterator[Problem]:
+    student = parts.student
+    if student is None:
+        return
+    if student.text is None and student.image is None:
+        yield parts.problem(("student",), "found no encoder; expected `text`, `image` or both")
+    elif student.text is None:
+        for name, task in parts.tasks.items():
+            if task.level == "word":
+                yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
+
+
+def _check_teachers(parts: Parts) -> Iterator[Problem]:
+    for name, teacher in parts.teachers.items():
+        for number, task in enumerate(teacher.tasks):
+            path = ("teachers", name, "tasks", number)
+            if task not in parts.names("tasks"):
+                yield unknown(parts, path, "task", task)
+            elif task in parts.tasks and parts.tasks[task].level == "word" and teacher.modality != "text":
+                yield parts.problem(path, f"`{task}` is over words; expected tasks over examples of an image teacher")
+
+
+def _check_losses(parts: Parts) -> Iterator[Problem]:
+    for name, loss in parts.losses.items():
+        path = ("losses", name)
+        asked = {*filter(None, [loss.group]), *(task for need in loss.teacher_needs() for task in need.tasks)}
+        for task in sorted(asked - set(parts.names("tasks"))):
+            yield unknown(parts, parts.find(path, task, "task"), "task", task)
+        for need in loss.teacher_needs():
+            if need.teacher not in parts.names("teachers"):
+                yield unknown(parts, _teacher_key(parts, path, need), "teacher", need.teacher)
+            elif need.teacher in parts.teachers:
+                yield from _check_need(parts, path, need, parts.teachers[need.teacher])
+        yield from _check_student_needs(parts, path, loss)
+
+
+def _teacher_key(parts: Parts, path: KeyPath, need: TeacherNeeds) -> KeyPath:
+    return parts.find(path, need.teacher, "teacher", *filter(None, [need.modality]))
+
+
+def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: TeacherConfig) -> Iterator[Problem]:
+    name = need.teacher
+    for task in need.tasks:
+        if task in parts.names("tasks") and task not in teacher.tasks:
+            key = parts.find(path, task, "task")
+            advice = f"expected one of its tasks ({listed(teacher.tasks)}), or `{task}` in teachers.{name}.tasks"
+            yield parts.problem(key, f"the teacher `{name}` has no head for `{task}`; {advice}")
+    for layer in need.layers:
+        if layer not in teacher.layers:
+            key = parts.find(path, layer, "layer")
+            kept = listed([str(each) for each in teacher.layers])
+            advice = f"expected one of its layers ({kept}), or {layer} in teachers.{name}.layers"
+            yield parts.problem(key, f"the teacher `{name}` does not keep layer {layer}; {advice}")
+    if need.modality is not None and teacher.modality != need.modality:
+        message = f"the teacher `{name}` reads {teacher.modality}; expected one that reads {need.modality}"
+        yield parts.problem(_teacher_key(parts, path, need), message)
+
+
+def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:
+    if parts.student is None:
+        return
+    has = {"text": parts.student.text is not None, "image": parts.student.image is not None}
+    needs = loss.student_needs()
+    for modality in sorted({*needs.modalities, *(modality for modality, _ in needs.layers)}):
+        if not has[modality]:
+            key = parts.find(path, modality, "modality")
+            yield parts.problem(key, f"the loss needs a student that reads {modality}; expected `student.{modality}`")
+
+
+def _check_tasks(parts: Parts) -> Iterator[Problem]:
+    if len(parts.losses) < len(parts.names("losses")):
+        return  # one that is wrong by itself may be the one that trains the task
+    trained = {loss.group for loss in parts.losses.values() if not _always_zero(loss)}
+    for name in parts.names("tasks"):
+        if name not in trained:
+            advice = f"expected one, for example `losses.{name}: {{kind: supervised, task: {name}}}`"
+            yield parts.problem(("tasks", name), f"no loss trains the head of this task; {advice}")
+
+
+def _always_zero(loss: LossConfig) -> bool:
+    weight = loss.weight
+    return weight.start == weight.end == 0 if isinstance(weight, Schedule) else weight == 0
+
+
+def check_files(parts: Parts, folder: Path) -> list[Problem]:
+    """Models and weights on this machine that sections name and that are not there. folder: of the experiment."""
+    encoders: dict[KeyPath, object] = {("teachers", name): teacher for name, teacher in parts.teachers.items()}
+    if parts.student is not None:
+        encoders |= {("student", "text"): parts.student.text, ("student", "image"): parts.student.image}
+    problems: list[Problem] = []
+    for path, encoder in encoders.items():
+        if isinstance(encoder, TextEncoder) and encoder.model is not None:
+            problems += _missing(
+                parts, (*path, "model"), encoder.model, folder, encoder.model.startswith((".", "/", "~"))
+            )
+        if isinstance(encoder, ImageEncoder) and encoder.weights is not None:
+            problems += _missing(parts, (*path, "weights"), encoder.weights, folder, True)
+    return problems
+
+
+def _missing(parts: Parts, path: KeyPath, named: str, folder: Path, is_path: bool) -> Iterator[Problem]:
+    """Models are opened from the working folder, so a path from the experiment's folder is a likely mistake."""
+    beside = folder / named
+    if Path(named).exists() or not (is_path or beside.exists()):
+        return
+    hint = f"; did you mean `{beside}`?" if beside.exists() else ""
+    yield parts.problem(path, f"there is no `{named}`; expected a path from the working folder{hint}")

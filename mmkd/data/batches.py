@@ -1,0 +1,55 @@
+"""Which rows make which batch: length buckets, determined by (seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from mmkd.data.corpus import Corpus
+from mmkd.types import Batch
+
+POOL = 50
+"""Batches that are sorted by length together: large enough to save padding, small enough to stay random."""
+
+T = TypeVar("T")
+
+
+def training_rows(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Row numbers of each batch of an epoch: every row once, rows of similar length together, in random order."""
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), batch_size * POOL):
+        pool = order[start : start + batch_size * POOL]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def reading_rows(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Row numbers of each batch when order does not matter: sorted by length."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def load(corpus: Corpus, rows: list[np.ndarray], workers: int = 0) -> Iterable[Batch]:
+    """The batches of these rows, read ahead by `workers` processes (0: by this one)."""
+    # The loader draws a base seed even when nothing is random; its own generator keeps that off the run's stream.
+    generator = torch.Generator().manual_seed(0)
+    return DataLoader(corpus, sampler=rows, batch_size=None, num_workers=workers, generator=generator)
+
+
+def to_device(value: T, device: torch.device) -> T:
+    """A batch, or a part of one, on another device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: to_device(item, device) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value)})
+    return value

@@ -1,0 +1,287 @@
+"""Data cards: a Markdown file for people whose front matter is also the machine's only definition of a data set.
+
+The front matter holds the keys of Hugging Face dataset cards (https://huggingface.co/docs/hub/datasets-cards) and a
+block `mmkd:`, which is closed: an unknown key, a wrong type or a doubled key is a mistake. No torch here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
+
+from mmkd.config import plugins
+from mmkd.config.problems import ConfigError, Place, Problem, did_you_mean, dotted, listed, shown
+from mmkd.config.section import Names, PositiveInt, Section
+from mmkd.data._front_matter import read
+from mmkd.data._mistakes import Location, mistakes
+from mmkd.data.base import DataError, Source
+
+FOLDER = "data_cards"
+
+Split = Literal["train", "transfer", "validation", "test"]
+
+
+class CardError(ConfigError):
+    """All mistakes of one card, sorted by line; `line` is the first's, None for a card that cannot be read at all."""
+
+    def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
+        """problems: one or more."""
+        super().__init__(problems)
+        self.path, self.line = path, self.problems[0].line
+
+
+class OptionError(Exception):
+    """Options that a card's source does not take. mistakes: (place below the options, message)."""
+
+    def __init__(self, found: list[tuple[Location, str]]) -> None:
+        """found: one or more mistakes."""
+        super().__init__(found)
+        self.mistakes = found
+
+    def __str__(self) -> str:
+        """One line per mistake."""
+        return "\n".join(f"{dotted(place)}: {text}" for place, text in self.mistakes)
+
+
+class File(Section):
+    """A file of the data set, as it must be."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class CardTask(Section):
+    """A task that the rows are labelled for. kind: what its labels are; labels: their names, in order."""
+
+    kind: Literal["classify", "tag", "ordinal", "multilabel", "regress"]
+    labels: Names = ()
+
+    @field_validator("labels")
+    @classmethod
+    def _suit_the_kind(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        kind = info.data.get("kind", "regress")
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"found {', '.join(twice)} twice; expected each label once")
+        if kind != "regress" and len(labels) < 2:
+            raise ValueError(f"found {len(labels)} labels; expected two or more for the kind {kind}")
+        if kind == "tag":
+            types = {label[2:] for label in labels if label != "O"}
+            expected = {"O", *(f"{place}-{each}" for each in types for place in "BI")}
+            wrong = sorted(expected ^ set(labels))
+            if wrong:
+                raise ValueError(f"{', '.join(wrong)}: expected O and, for each entity type, its B- and I- label")
+        return labels
+
+
+class Pii(Section):
+    """Personal data in the rows: whether there is any, of what kinds, and what was done about it."""
+
+    present: bool
+    kinds: Names = ()
+    note: str | None = None
+
+
+class HuggingFace(Section):
+    """Keys of a Hugging Face dataset card; others than these are kept and not checked."""
+
+    model_config = ConfigDict(extra="allow")
+
+    pretty_name: str
+    license: str
+    language: Names = ()
+    task_categories: Names = ()
+    configs: list[dict[str, Any]] | None = None
+    dataset_info: dict[str, Any] | None = None
+
+
+class Definition(Section):
+    """The block `mmkd:`: what the machine must know of a data set.
+
+    source: `kind` is a file of `mmkd/data/`, the rest is that file's `Config`.
+    files: path below the data root -> File. obtain: where the files come from and how to get them.
+    splits: rows of each split. modalities: what the rows can have; a row may lack one.
+    """
+
+    version: Literal[1]
+    source: dict[str, Any]
+    files: dict[str, File] = Field(default_factory=dict)
+    obtain: str | None = None
+    modalities: Annotated[tuple[Literal["text", "image"], ...], Strict(False), Field(min_length=1)]
+    tasks: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], CardTask]
+    splits: Annotated[dict[Split, PositiveInt], Field(min_length=1)]
+    pii: Pii
+
+    @field_validator("files")
+    @classmethod
+    def _inside_the_root(cls, files: dict[str, File]) -> dict[str, File]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or str(path) != name:
+                raise ValueError(f"found {name!r}; expected a plain path below the data root, like `folder/file`")
+        return files
+
+    @field_validator("obtain")
+    @classmethod
+    def _said_when_needed(cls, obtain: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("files") and not (obtain or "").strip():
+            raise ValueError("is missing; expected where and how to get the files")
+        return obtain
+
+
+class Card(Definition):
+    """A data card: the definition, the Hugging Face keys (`about`), and the text for people (`body`)."""
+
+    path: Path
+    about: HuggingFace
+    body: str
+
+    @property
+    def name(self) -> str:
+        """The card's file name without its ending."""
+        return self.path.stem
+
+
+def find_card(name: str, near: Path) -> Path:
+    """The path of a card. near: the file that names it, usually an experiment.
+
+    A bare name is looked up in the `data_cards` folder of the nearest folder above `near` that has one; a name with
+    a slash or with the ending .md is a path, relative to the folder of `near`.
+
+    Raises CardError when there is no such card.
+    """
+    folder = near if near.is_dir() else near.parent
+    if "/" in name or name.endswith(".md"):
+        path, where = folder / name, (folder / name).parent
+    else:
+        above = (folder.resolve() / "file").parents
+        where = next((each / FOLDER for each in above if (each / FOLDER).is_dir()), folder / FOLDER)
+        path = where / f"{name}.md"
+    if path.is_file():
+        return path
+    known = sorted(each.stem for each in where.glob("*.md"))
+    text = f"found no data card `{name}`; the cards in {where} are: {listed(known)}{did_you_mean(path.stem, known)}"
+    raise CardError(path, [Problem(Place(str(path)), (), text)])
+
+
+def read_card(path: Path) -> Card:
+    """Read a card and check all that can be known without its files.
+
+    Raises CardError with all mistakes of the card.
+    """
+    try:
+        front = read(path.read_text("utf-8"), str(path))
+    except ConfigError as error:
+        raise CardError(path, error.problems) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError(path, [Problem(Place(str(path)), (), f"cannot be read: {error}")]) from error
+    found, definition, about = _check(front.tree.plain())
+    problems = [*front.problems, *(Problem(front.tree.nearest(place).place, place, text) for place, text in found)]
+    if problems or definition is None or about is None:
+        raise CardError(path, problems)
+    return Card(**dict(definition), path=path, about=about, body=front.body)
+
+
+def _check(values: dict[str, Any]) -> tuple[list[tuple[Location, str]], Definition | None, HuggingFace | None]:
+    found: list[tuple[Location, str]] = []
+    definition = about = None
+    block = values.pop("mmkd", None)
+    try:
+        about = HuggingFace.model_validate(values)
+    except ValidationError as error:
+        found += mistakes(HuggingFace, error)
+    if not isinstance(block, dict):
+        return [*found, (("mmkd",), f"found {shown(block)}; expected the block that defines the data set")], None, about
+    try:
+        definition = Definition.model_validate(block)
+    except ValidationError as error:
+        found += [(("mmkd", *place), text) for place, text in mistakes(Definition, error)]
+    if isinstance(block.get("source"), dict):
+        _, wrong = _source_config(block["source"])
+        found += [(("mmkd", "source", *place), text) for place, text in wrong]
+    return found, definition, about
+
+
+def _source_config(source: Mapping[str, Any]) -> tuple[Section | None, list[tuple[Location, str]]]:
+    kind = source.get("kind")
+    known = plugins.kinds("data")
+    if not isinstance(kind, str):
+        return None, [(("kind",), f"found {shown(kind)}; expected one of {listed(known)}")]
+    try:
+        model = plugins.config_class("data", kind)
+    except (LookupError, TypeError):
+        return None, [(("kind",), f"found no source of the kind `{kind}`{did_you_mean(kind, known)}")]
+    try:
+        return model.model_validate(dict(source)), []
+    except ValidationError as error:
+        return None, mistakes(model, error)
+
+
+def data_root() -> Path | None:
+    """The folder of the data sets' files, from the environment variable MMKD_DATA; None when it is not set."""
+    root = os.environ.get("MMKD_DATA")
+    return Path(root).expanduser() if root else None
+
+
+def missing_files(card: Card, root: Path | None) -> list[str]:
+    """The card's files that are not there."""
+    return [name for name in card.files if root is None or not (root / name).is_file()]
+
+
+def check_files(card: Card, root: Path | None) -> None:
+    """Compare every file with the card.
+
+    Raises DataError naming each file that is missing or whose sha256 is another than the card's.
+    """
+    _require_files(card, root)
+    wrong = []
+    for name, expected in card.files.items():
+        with (root or Path()).joinpath(name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected.sha256:
+            wrong.append(f"{name}: found sha256 {found}, expected {expected.sha256}")
+    if wrong:
+        advice = f"They are damaged or another version: get them again.\n{card.obtain}"
+        raise DataError(card.path, None, "files", "\n".join([f"under {root}", *wrong, advice]))
+
+
+def open_source(card: Card, options: Mapping[str, Any], root: Path | None) -> Source:
+    """The source that reads the card's rows. options: keys of the card's `source` to set otherwise.
+
+    Raises OptionError for options that the source does not take, CardError when the source would read a file that
+    the card does not list, and DataError when files are missing.
+    """
+    if "kind" in options:
+        raise OptionError([(("kind",), "an option cannot change the kind of a card's source; use another card")])
+    config, wrong = _source_config(_merged(card.source, options))
+    if config is None:
+        raise OptionError(wrong)
+    _require_files(card, root)
+    source: Source = plugins.load("data", str(card.source["kind"])).Source(config, card, root)
+    unlisted = sorted({name for split in card.splits for name in source.files(split)} - set(card.files))
+    if unlisted:
+        text = f"{listed(unlisted)} is read but not listed; list it with its sha256"
+        raise CardError(card.path, [Problem(Place(str(card.path)), ("mmkd", "files"), text)])
+    return source
+
+
+def _merged(base: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Maps merge by key, all else replaces."""
+    merged = dict(base)
+    for key, value in options.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _require_files(card: Card, root: Path | None) -> None:
+    missing = missing_files(card, root)
+    if missing:
+        where = "MMKD_DATA is not set" if root is None else f"under {root}"
+        text = f"{len(missing)} of {len(card.files)} files are missing, {where}:"
+        advice = f"Set MMKD_DATA to the folder that holds them. To get them: {card.obtain}"
+        raise DataError(card.path, None, "files", "\n".join([text, *missing, advice]))

@@ -1,0 +1,98 @@
+"""A timm model as an image encoder: pooled features, and positions of the layers asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import timm
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from mmkd.encoders.base import Encoded
+from mmkd.types import Hidden
+
+if TYPE_CHECKING:
+    from mmkd.config.encoders import ImageEncoder as Config
+
+
+class ImageEncoder(nn.Module):
+    """Pixels to features. Layer n is timm's n-th intermediate: a block of a transformer, a stage of a ConvNet."""
+
+    def __init__(self, config: Config, layers: Sequence[int] = ()) -> None:
+        """layers: the layers to return, beside the last.
+
+        Raises ValueError for a layer that the model does not have, or a name that timm does not know.
+        """
+        super().__init__()
+        self.model = _create(config)
+        self.depth = len(self.model.feature_info)
+        self.layers = sorted({*layers, self.depth - 1})
+        if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
+            raise ValueError(f"layers {absent}: {config.model} has the layers 0 to {self.depth - 1}")
+        stated = self.model.pretrained_cfg
+        for name, values in (("mean", config.mean or stated["mean"]), ("std", config.std or stated["std"])):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        # timm states the width before the head, and some heads widen it.
+        self.width: int = self._without_trace(torch.zeros(1, 3, config.size, config.size, dtype=torch.uint8)).pooled.shape[1]
+
+    def forward(self, pixels: Tensor, present: Tensor) -> Encoded:
+        """pixels: uint8 [B, 3, H, W]. present: [B]; an absent image gives zeros and leaves batch norms alone."""
+        if present.all():
+            return self._encode(pixels)
+        if not present.any():
+            return _spread(self._without_trace(pixels[:1]), present)
+        return _spread(self._encode(pixels[present]), present)
+
+    def _encode(self, pixels: Tensor) -> Encoded:
+        scaled = (pixels.float() / 255 - self.mean) / self.std
+        features, maps = self.model.forward_intermediates(scaled, indices=list(self.layers), output_fmt="NCHW")
+        hidden = {layer: _positions(grid) for layer, grid in zip(self.layers, maps, strict=True)}
+        return Encoded(self.model.forward_head(features, pre_logits=True), hidden)
+
+    @torch.no_grad()
+    def _without_trace(self, pixels: Tensor) -> Encoded:
+        """Encode in evaluation mode without gradient, for the shapes alone; gives no rows."""
+        training = self.model.training
+        self.model.eval()
+        encoded = self._encode(pixels)
+        self.model.train(training)
+        hidden = {n: Hidden(h.values[:0], h.mask[:0], h.grid) for n, h in encoded.hidden.items()}
+        return Encoded(encoded.pooled[:0], hidden)
+
+    def width_of(self, layer: int) -> int:
+        """Width of a layer's positions."""
+        return int(self.model.feature_info[layer]["num_chs"])
+
+
+def _create(config: Config) -> nn.Module:
+    if not timm.is_model(config.model):
+        known = timm.list_models(f"*{config.model.partition('.')[0][:6]}*")[:5]
+        raise ValueError(f"model: timm {timm.__version__} knows no `{config.model}`; some that it knows: {known}")
+    options = dict(config.options)
+    stated = timm.models.get_pretrained_cfg(config.model)
+    if stated is not None and stated.fixed_input_size:
+        # A vision transformer's position embeddings are made for one size.
+        options.setdefault("img_size", config.size)
+    weights = {"pretrained": config.pretrained} if config.weights is None else {"checkpoint_path": config.weights}
+    return timm.create_model(config.model, num_classes=0, **weights, **options)
+
+
+def _positions(grid: Tensor) -> Hidden:
+    """A map [B, D, h, w] as h * w positions."""
+    values = rearrange(grid, "b d h w -> b (h w) d")
+    mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+    return Hidden(values, mask, (grid.shape[2], grid.shape[3]))
+
+
+def _spread(encoded: Encoded, present: Tensor) -> Encoded:
+    """Rows of the examples that have an image, put back among those that have none."""
+
+    def spread(values: Tensor) -> Tensor:
+        out = values.new_zeros(len(present), *values.shape[1:])
+        out[present] = values
+        return out
+
+    hidden = {n: Hidden(spread(h.values), spread(h.mask), h.grid) for n, h in encoded.hidden.items()}
+    return Encoded(spread(encoded.pooled), hidden)

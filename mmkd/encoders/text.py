@@ -1,0 +1,80 @@
+"""A transformers encoder that speaks in words: its sub-tokens are pooled to the words that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from mmkd.encoders.base import Encoded
+from mmkd.types import Hidden, Tokens
+
+if TYPE_CHECKING:
+    from mmkd.config.encoders import TextEncoder as Config
+
+
+class TextEncoder(nn.Module):
+    """Words to features. `depth` blocks of width `width`; layer n is the output of block n, counted from 0."""
+
+    def __init__(self, config: Config, vocabulary: int, layers: Sequence[int] = ()) -> None:
+        """vocabulary: number of token ids, for a model built from config. layers: the hidden layers to return,
+            beside the last.
+
+        Raises ValueError for a layer that the model does not have.
+        """
+        super().__init__()
+        self.pooling = config.pooling
+        if config.model is not None:
+            self.model = AutoModel.from_pretrained(config.model)
+        else:
+            assert config.architecture is not None  # checked by the config
+            keys = {"vocab_size": vocabulary, **config.architecture}
+            self.model = AutoModel.from_config(AutoConfig.for_model(**keys))
+        self.depth: int = self.model.config.num_hidden_layers
+        self.width: int = self.model.config.hidden_size
+        if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
+            raise ValueError(f"layers {absent}: this text encoder has the layers 0 to {self.depth - 1}")
+        self.layers = sorted({*layers, self.depth - 1})
+
+    def width_of(self, layer: int) -> int:
+        """Width of a layer's words."""
+        return self.width
+
+    def forward(self, tokens: Tokens, words: int) -> Encoded:
+        """words: W, the padded number of words. A word without a sub-token has mask False and zero features."""
+        out = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
+        weights, kept = word_weights(tokens.word, words, self.pooling)
+        last = out.last_hidden_state  # some models normalise it once more than their last hidden state
+        layers = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.layers}
+        hidden = {n: Hidden(_to_words(weights, values), kept) for n, values in layers.items()}
+        return Encoded(masked_mean(last, tokens.mask), hidden)
+
+
+def word_weights(
+    word: Int[Tensor, "B S"], words: int, pooling: str
+) -> tuple[Float[Tensor, "B S W"], Bool[Tensor, "B W"]]:
+    """Share of each sub-token in each word (`first`: its first sub-token alone; `mean`: all alike), and words kept.
+
+    word: index of each sub-token's word, -1 for none; sub-tokens of a word stand together.
+    """
+    belongs = word[:, :, None] == torch.arange(words, device=word.device)
+    if pooling == "first":
+        previous = nn.functional.pad(word, (1, 0), value=-1)[:, :-1]
+        belongs = belongs & (word != previous)[:, :, None]
+    counts = belongs.sum(1)
+    return belongs / counts.clamp(min=1)[:, None, :], counts > 0
+
+
+def _to_words(weights: Float[Tensor, "B S W"], values: Float[Tensor, "B S D"]) -> Float[Tensor, "B W D"]:
+    return einsum(weights.to(values.dtype), values, "b s w, b s d -> b w d")
+
+
+def masked_mean(values: Float[Tensor, "B N D"], mask: Bool[Tensor, "B N"]) -> Float[Tensor, "B D"]:
+    """Mean over the positions kept."""
+    share = mask / mask.sum(1, keepdim=True).clamp(min=1)
+    return einsum(share.to(values.dtype), values, "b n, b n d -> b d")

@@ -1,0 +1,84 @@
+"""What a record says about the code, the packages and the machine that made its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from mmkd.record import Code, Machine
+
+PACKAGES = ("mmkd", "torch", "torchvision", "transformers", "timm", "accelerate", "torchjd", "numpy", "scikit-learn", "ray")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on, those that are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def code_state(root: Path) -> Code:
+    """Commit of the project at `root`, and the sha256 of what differs from it (results aside), None when clean."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return Code(version=version("mmkd"), commit=None, diff=None)
+    paths = ("--", ".", ":(exclude)results")
+    changed = _git(root, "diff", "HEAD", "--binary", *paths) or ""
+    new = (_git(root, "ls-files", "--others", "--exclude-standard", *paths) or "").split("\n")
+    digest = hashlib.sha256(changed.encode())
+    for name in filter(None, new):
+        digest.update(name.encode() + (root / name).read_bytes())
+    return Code(version=version("mmkd"), commit=commit, diff=digest.hexdigest() if changed or any(new) else None)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def machine(device: torch.device) -> Machine:
+    """This machine, as far as numbers can depend on it."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Machine(
+        device=name,
+        cpu=_cpu_name(),
+        cpu_features=torch.backends.cpu.get_cpu_capability(),
+        threads=torch.get_num_threads(),
+        platform=platform.platform(),
+        python=platform.python_version(),
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def peak_memory() -> int:
+    """Largest resident set of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def quiet_hubs() -> None:
+    """Keep the hub libraries' own progress bars and advice out of the output."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,0 +1,120 @@
+"""A network and a corpus -> scores per task, and what was predicted for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmkd.arrays import file_hash
+from mmkd.data.batches import load, reading_rows, to_device
+from mmkd.data.corpus import Corpus
+from mmkd.record import Score
+from mmkd.tasks.base import Task
+from mmkd.types import Batch, Outputs
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """scores: task -> metric -> Score. predictions: one mapping per labelled example and task, in corpus order."""
+
+    scores: dict[str, dict[str, Score]]
+    predictions: list[dict[str, Any]]
+
+    def mean_score(self) -> float:
+        """Mean over tasks of each task's first metric."""
+        firsts = [next(iter(metrics.values())).value for metrics in self.scores.values()]
+        return sum(firsts) / len(firsts)
+
+
+def primary_metrics(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, str]:
+    """Task -> its first metric."""
+    return {task: next(iter(metrics)) for task, metrics in scores.items()}
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Module,
+    corpus: Corpus,
+    tasks: Mapping[str, Task],
+    device: torch.device,
+    without: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Score the network on every labelled row, in evaluation mode, which it is left in.
+
+    without: `text` or `image`, to hide that modality from the network.
+    """
+    network.eval()
+    gathered: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in tasks}
+    for done, batch in enumerate(load(corpus, reading_rows(corpus.words(), BATCH)), start=1):
+        outputs: Outputs = network(to_device(_hide(batch, without), device))
+        for name, task in tasks.items():
+            for row, found in _rows_of(task, outputs, batch):
+                gathered[name][row] = found
+        progress(done * BATCH, len(corpus))
+    scores, predictions = {}, []
+    for name, task in tasks.items():
+        rows = [gathered[name][row] for row in sorted(gathered[name])]
+        if rows:
+            scores[name] = task.score([row["labels"] for row in rows], [row["probabilities"] for row in rows])
+            predictions += [{"task": name, **row, "predictions": task.predict(row["probabilities"])} for row in rows]
+    return Evaluation(scores, predictions)
+
+
+def _hide(batch: Batch, modality: str | None) -> Batch:
+    if modality is None:
+        return batch
+    name = f"has_{modality}"
+    return replace(batch, **{name: torch.zeros_like(getattr(batch, name))})
+
+
+def _rows_of(task: Task, outputs: Outputs, batch: Batch) -> list[tuple[int, dict[str, Any]]]:
+    """Labels and probabilities of each labelled example; words that the network did not read have NaN."""
+    probabilities: Tensor = outputs.logits[task.name].float().softmax(-1).cpu()
+    if task.level == "word":
+        probabilities = probabilities.masked_fill(~outputs.words.cpu()[:, :, None], float("nan"))
+    found = []
+    counts = batch.word_mask.sum(1)
+    for i in batch.has_label[task.name].nonzero().flatten().tolist():
+        words = slice(0, int(counts[i])) if task.level == "word" else ()
+        values = {
+            "id": batch.ids[i],
+            "labels": batch.labels[task.name][i].numpy()[words],
+            "probabilities": probabilities[i].numpy()[words],
+        }
+        found.append((int(batch.rows[i]), values))
+    return found
+
+
+def write_predictions(predictions: list[dict[str, Any]], path: Path) -> str:
+    """Write predictions as Parquet (id, task, labels, predictions, probabilities); return the file's sha256.
+
+    labels, predictions: one class index per word, or one in all. probabilities: of the K classes of an example;
+    empty for tasks over words.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "id": pa.array([row["id"] for row in predictions]),
+        "task": pa.array([row["task"] for row in predictions]),
+        "labels": pa.array([np.atleast_1d(row["labels"]).tolist() for row in predictions], pa.list_(pa.int16())),
+        "predictions": pa.array(
+            [np.atleast_1d(row["predictions"]).tolist() for row in predictions], pa.list_(pa.int16())
+        ),
+        "probabilities": pa.array(
+            [row["probabilities"].tolist() if row["probabilities"].ndim == 1 else [] for row in predictions],
+            pa.list_(pa.float32()),
+        ),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, compression="zstd")
+    return file_hash(path)

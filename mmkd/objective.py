@@ -1,0 +1,70 @@
+"""The objective: terms with their coefficients, summed into task groups; the rest stands outside the weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.config.schedule import value_at
+from mmkd.losses.base import Loss
+from mmkd.types import Batch, Outputs, rows_of
+
+
+class NonFiniteTerm(Exception):
+    """A term of the objective is inf or NaN; the message names it, the step and the samples."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """values: each term's own value. by_task: coefficient x value, summed per task with a row. rest: all else."""
+
+    values: dict[str, float]
+    by_task: dict[str, Tensor]
+    rest: Tensor | None
+
+
+class Terms(nn.Module):
+    """The terms of an experiment, with their projections."""
+
+    def __init__(self, losses: Mapping[str, Loss]) -> None:
+        """losses: term name -> loss."""
+        super().__init__()
+        self.losses = nn.ModuleDict(losses)
+
+    def forward(
+        self, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch, progress: float, step: int
+    ) -> Objective:
+        """progress: share of the run's steps that are done, for schedules. step: for messages.
+
+        A task without a row in the batch is not in `by_task`: its terms all have no gradient.
+        Raises NonFiniteTerm for a term that is not finite.
+        """
+        values: dict[str, float] = {}
+        by_task: dict[str, Tensor] = {}
+        rest: Tensor | None = None
+        for name, loss in self.losses.items():
+            value = loss(student, teachers, batch)
+            values[name] = float(value.detach())
+            if not torch.isfinite(value):
+                raise NonFiniteTerm(
+                    f"step {step}: losses.{name} is {values[name]}; samples {', '.join(batch.ids)}; "
+                    "look at these rows, lower train.lr, or set train.clip"
+                )
+            term = value_at(loss.config.weight, progress) * value
+            group = loss.config.group
+            if group is None:
+                rest = term if rest is None else rest + term
+            elif present(loss, group, student, teachers, batch):
+                by_task[group] = by_task[group] + term if group in by_task else term
+        return Objective(values, by_task, rest)
+
+
+def present(loss: Loss, task: str, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> bool:
+    """Whether a task's term has a row in this batch: one where all its teachers speak, or, without any, a label."""
+    needed = [teachers[needs.teacher] for needs in loss.config.teacher_needs()]
+    spoken = rows_of(loss.setting.tasks[task].level, batch, student, *needed)
+    rows = spoken if needed else spoken & loss.setting.tasks[task].labelled_rows(batch)
+    return bool(rows.any())

@@ -1,0 +1,48 @@
+"""Where things lie: the project's root is the nearest folder above the experiment that holds `data_cards/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of one project. Runs, teachers and cache are scratch; records and tables are committed."""
+
+    root: Path
+
+    @classmethod
+    def near(cls, path: Path) -> Places:
+        """The project that a file or folder belongs to; without a `data_cards/` above it, its own folder."""
+        start = path.resolve()
+        start = start if start.is_dir() else start.parent
+        for folder in (start, *start.parents):
+            if (folder / "data_cards").is_dir():
+                return cls(folder)
+        return cls(start)
+
+    @property
+    def runs(self) -> Path:
+        """Records, weights and logs, as runs leave them."""
+        return self.root / "results" / "runs"
+
+    @property
+    def teachers(self) -> Path:
+        """Fine-tuned teachers, by the hash of what made them."""
+        return self.root / "results" / "teachers"
+
+    @property
+    def cache(self) -> Path:
+        """Encoded data and teachers' outputs, by content."""
+        return self.root / "results" / "cache"
+
+    @property
+    def records(self) -> Path:
+        """The ledger: the records that tables rest on."""
+        return self.root / "results" / "records"
+
+    @property
+    def tables(self) -> Path:
+        """Table files, and what is generated from them."""
+        return self.root / "results" / "tables"

@@ -1,0 +1,5 @@
+"""The one error of the report: records and table files that a table cannot honestly be made from."""
+
+
+class ReportError(Exception):
+    """A table cannot be made; the message names the place, what was found, what was expected and what to do."""

@@ -1,0 +1,226 @@
+"""One experiment, all its seeds: data, teachers, cache, student, train, evaluate, record. The whole story on a page."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from ruamel.yaml import YAML
+from torch import nn
+
+from mmkd import checkpoint
+from mmkd.config.experiment import Experiment
+from mmkd.data.corpus import Corpus
+from mmkd.environment import code_state, machine, package_versions, peak_memory
+from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
+from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
+from mmkd.teach import Prepared, prepare, speakers
+from mmkd.teachers.base import Speaker
+from mmkd.train import Players, Report, Trained, mix, train
+from mmkd.workspace import Workspace, open_workspace
+
+RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experiment.yaml"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An experiment with its teachers frozen and its training corpus encoded: what every seed starts from."""
+
+    workspace: Workspace
+    prepared: dict[str, Prepared]
+    teachers: dict[str, Speaker]
+    corpus: Corpus
+    seconds: dict[str, float]
+
+
+def run_experiment(
+    experiment: Experiment,
+    near: Path,
+    progress: Progress,
+    command: str,
+    fresh: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[RunRecord]:
+    """Run every seed of an experiment, then the teachers' own evaluation; return the students' and teachers' records.
+
+    near: the experiment file. command: how the run was started, for the records. fresh: run again what has a
+    record from the same experiment, data and code.
+    """
+    ready = make_ready(experiment, near, progress)
+    folder = run_folder(experiment, ready.workspace)
+    say(f"results go to {folder}")
+    records = []
+    for seed in experiment.seeds:
+        place = folder / f"seed{seed}"
+        found = None if fresh else finished(place, ready.workspace)
+        if found is not None:
+            say(f"seed {seed}: finished on {found.created} by the same experiment, data and code; --fresh runs it again")
+        records.append(found or run_seed(ready, seed, place, command))
+    for name in experiment.teachers:
+        place = folder / f"teacher-{name}"
+        records.append(finished(place, ready.workspace) or record_teacher(ready, name, place, command))
+    return records
+
+
+def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
+    """Open the data, fine-tune or find the teachers, and build or find their caches."""
+    if experiment.train.threads is not None:
+        torch.set_num_threads(experiment.train.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    clock = Clock()
+    workspace = open_workspace(experiment, near, progress)
+    clock.lap("open")
+    prepared = {name: prepare(workspace, name) for name in experiment.teachers}
+    clock.lap("teach")
+    teachers, corpus = speakers(workspace, prepared)
+    clock.lap("cache")
+    return Ready(workspace, prepared, teachers, corpus, clock.laps)
+
+
+def run_seed(
+    ready: Ready, seed: int, folder: Path, command: str, report: Report = lambda entry: False, test: bool = True
+) -> RunRecord:
+    """Train one student and write its record, weights and predictions to `folder`, which is emptied first.
+
+    report: called after each epoch, True stops. test: open the test split at the end; a sweep's trials do not.
+    """
+    workspace, clock = ready.workspace, Clock()
+    experiment, device = workspace.experiment, workspace.accelerator.device
+    shutil.rmtree(folder, ignore_errors=True)
+    torch.manual_seed(mix(seed))
+    student = workspace.student()
+    terms = workspace.terms(student, ready.teachers)
+    players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
+    validation = workspace.mix.split("validation", workspace.reader("student"))
+    bar = workspace.follow(f"train seed {seed}")
+    trained = train(
+        players, ready.corpus, validation, experiment.train, seed, workspace.accelerator, folder / "logs", report, bar
+    )
+    clock.lap("train")
+    splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
+    if test:
+        corpus = workspace.mix.split("test", workspace.reader("student"))
+        splits["test"] = evaluate(student, corpus, workspace.tasks, device)
+    clock.lap("evaluate")
+    checkpoint.save(folder / "student", student.state_dict(), {"epoch": trained.epoch, "seed": seed})
+    return _write(ready, student, trained, splits, seed, None, folder, command, ready.seconds | clock.laps)
+
+
+def record_teacher(ready: Ready, name: str, folder: Path, command: str) -> RunRecord:
+    """Evaluate a teacher by itself and write its record: a row of its own in the tables."""
+    workspace, prepared, clock = ready.workspace, ready.prepared[name], Clock()
+    teacher, device = prepared.teacher, workspace.accelerator.device
+    splits = {
+        split: evaluate(teacher, workspace.mix.split(split, teacher.readers, list(teacher.tasks)), teacher.tasks, device)
+        for split in ("validation", "test")
+    }
+    clock.lap("evaluate")
+    facts = prepared.facts
+    trained = Trained(facts["epoch"], facts["value"], {}, facts["history"])
+    seconds = {"train": facts["seconds"], **clock.laps}
+    seed = teacher.config.finetune.seed
+    return _write(ready, teacher, trained, splits, seed, name, folder, command, seconds)
+
+
+def _write(
+    ready: Ready,
+    network: nn.Module,
+    trained: Trained,
+    splits: Mapping[str, Evaluation],
+    seed: int,
+    teacher: str | None,
+    folder: Path,
+    command: str,
+    seconds: dict[str, float],
+) -> RunRecord:
+    workspace = ready.workspace
+    experiment = workspace.experiment
+    last = splits["test"] if "test" in splits else splits["validation"]
+    record = RunRecord(
+        name=experiment.name,
+        role="student" if teacher is None else "teacher",
+        teacher=teacher,
+        seed=seed,
+        experiment=experiment.dump(),
+        experiment_hash=experiment_hash(experiment),
+        command=command,
+        code=code_state(workspace.places.root),
+        data=workspace.mix.fingerprints(),
+        teachers={name: prepared.identity for name, prepared in ready.prepared.items()},
+        packages=package_versions(),
+        machine=machine(workspace.accelerator.device),
+        selection=Selection(epoch=trained.epoch, value=trained.value),
+        primary=primary_metrics(last.scores),
+        scores={split: evaluation.scores for split, evaluation in splits.items()},
+        ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
+        history=trained.history,
+        parameters=sum(p.numel() for p in network.parameters()),
+        seconds=seconds,
+        peak_memory=peak_memory(),
+        test_openings=int("test" in splits),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        predictions=write_predictions(last.predictions, folder / PREDICTIONS),
+    )
+    with (folder / EXPERIMENT).open("w", encoding="utf-8") as file:
+        YAML().dump(experiment.dump(), file)
+    write_record(record, folder / RECORD)
+    return read_record(folder / RECORD)
+
+
+def experiment_hash(experiment: Experiment) -> str:
+    """sha256 of all that the experiment says, its seeds and description left out."""
+    return hash_of({k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}})
+
+
+def run_folder(experiment: Experiment, workspace: Workspace) -> Path:
+    """Scratch folder of an experiment; other values of its keys have another folder."""
+    return workspace.places.runs / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
+
+
+def finished(folder: Path, workspace: Workspace) -> RunRecord | None:
+    """The record in `folder`, if the same experiment, data, code and packages made it.
+
+    Raises RecordError when there is a record that was changed.
+    """
+    if not (folder / RECORD).exists():
+        return None
+    record = read_record(folder / RECORD)
+    same = (
+        record.experiment_hash == experiment_hash(workspace.experiment)
+        and record.code == code_state(workspace.places.root)
+        and record.data == workspace.mix.fingerprints()
+        and record.packages == package_versions()
+    )
+    return record if same else None
+
+
+class Clock:
+    """Wall time by phase, in seconds."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Give the time since the last lap to `phase`."""
+        now = time.perf_counter()
+        self.laps[phase] = now - self._last
+        self._last = now
+
+
+def summary(records: Sequence[RunRecord], split: str = "test") -> list[dict[str, Any]]:
+    """One line per record: who, seed, each task's first metric and their mean, on a split."""
+    lines = []
+    for record in records:
+        scores = {f"{t}.{m}": record.scores[split][t][m].value for t, m in record.primary.items()}
+        who = record.name if record.teacher is None else f"teacher {record.teacher}"
+        lines.append({"who": who, "seed": record.seed, **scores, "mean_score": record.mean_score(split)})
+    return lines

@@ -1,0 +1,101 @@
+"""The shared student: a text encoder, an image encoder, their fusion, and a head for each task.
+
+It works from text alone, from an image alone or from both: a learned vector stands for an absent modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mmkd.config.experiment import Student as Config
+from mmkd.data.corpus import Readers
+from mmkd.encoders.base import Encoded
+from mmkd.encoders.image import ImageEncoder
+from mmkd.encoders.text import TextEncoder
+from mmkd.tasks.base import Task
+from mmkd.teachers.base import apply_heads, heads
+from mmkd.types import Batch, Hidden, Outputs, OutputShape
+
+READER = "student"
+"""The name under which the student's inputs stand in a batch."""
+
+
+class Student(nn.Module):
+    """One network for all tasks. Tasks over examples read the fused feature, tasks over words read the words."""
+
+    def __init__(
+        self, config: Config, tasks: Mapping[str, Task], readers: Readers, layers: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """layers: modality -> hidden layers to return beside the last.
+
+        Raises ValueError for a layer that an encoder does not have.
+        """
+        super().__init__()
+        self.config, self.tasks = config, dict(tasks)
+        encoders: dict[str, nn.Module] = {}
+        if config.text is not None:
+            encoders["text"] = TextEncoder(config.text, readers.text[READER].vocabulary, layers.get("text", ()))
+        if config.image is not None:
+            encoders["image"] = ImageEncoder(config.image, layers.get("image", ()))
+        self.encoders = nn.ModuleDict(encoders)
+        width = config.width
+        self.project = nn.ModuleDict({name: nn.Linear(module.width, width) for name, module in encoders.items()})
+        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in encoders})
+        self.fuse = nn.Sequential(
+            nn.LayerNorm(width * len(encoders)), nn.Linear(width * len(encoders), width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.word = nn.Sequential(nn.Linear(encoders["text"].width, width), nn.GELU()) if "text" in encoders else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.heads = heads(tasks, width)
+        self.shape = OutputShape(
+            pooled=dict.fromkeys(encoders, width),
+            hidden={name: {n: module.width_of(n) for n in module.layers} for name, module in encoders.items()},
+            depth={name: module.depth for name, module in encoders.items()},
+            fused=width,
+        )
+
+    def shared_parameters(self) -> Iterator[nn.Parameter]:
+        """All parameters but the heads': those that every task can pull at."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith("heads."):
+                yield parameter
+
+    def forward(self, batch: Batch) -> Outputs:
+        """What the student says; in training, `modality_dropout` hides a modality from the fusion."""
+        has = {name: {"text": batch.has_text, "image": batch.has_image}[name] for name in self.encoders}
+        encoded = {name: self._encode(name, batch) for name in self.encoders}
+        pooled = {name: self.project[name](e.pooled) for name, e in encoded.items()}
+        seen = drop_modalities(has, self.config.modality_dropout) if self.training else has
+        parts = [torch.where(seen[name][:, None], pooled[name], self.absent[name]) for name in pooled]
+        fused = self.fuse(torch.cat(parts, dim=1))
+        words, kept = self._words(batch, encoded)
+        logits = apply_heads(self.heads, self.tasks, self.dropout(fused), words)
+        speaks = torch.stack(list(has.values())).any(0)
+        return Outputs(logits, speaks, kept, pooled, has, {name: e.hidden for name, e in encoded.items()}, fused)
+
+    def _encode(self, modality: str, batch: Batch) -> Encoded:
+        if modality == "text":
+            return self.encoders["text"](batch.tokens[READER], batch.word_mask.shape[1])
+        return self.encoders["image"](batch.images[READER], batch.has_image)
+
+    def _words(self, batch: Batch, encoded: Mapping[str, Encoded]) -> tuple[Tensor | None, Tensor]:
+        if self.word is None:
+            return None, torch.zeros_like(batch.word_mask)
+        last: Hidden = encoded["text"].hidden[self.encoders["text"].depth - 1]
+        kept = last.mask & batch.word_mask & batch.has_text[:, None]
+        return self.dropout(self.word(last.values)), kept
+
+
+def drop_modalities(has: Mapping[str, Bool[Tensor, " B"]], chance: float) -> dict[str, Bool[Tensor, " B"]]:
+    """Hide one modality, chosen at random, from the fraction `chance` of the examples that have them all."""
+    names = list(has)
+    if len(names) < 2 or chance == 0:
+        return dict(has)
+    complete = torch.stack(list(has.values())).all(0)
+    draw: Float[Tensor, " B"] = torch.rand(len(complete), device=complete.device)
+    hidden = (draw / chance * len(names)).long()  # below len(names) with probability `chance`, evenly
+    return {name: has[name] & ~(complete & (hidden == number)) for number, name in enumerate(names)}

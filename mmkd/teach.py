@@ -1,0 +1,140 @@
+"""Teachers made ready: fine-tuned once, found again by the hash of what made them, frozen, and cached.
+
+A teacher that lacks the heads for its tasks is trained with the same loop as the student, on the labelled rows of
+the `train` splits; validation chooses its epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmkd import checkpoint
+from mmkd.arrays import code_hash
+from mmkd.cache.store import cached
+from mmkd.config import plugins
+from mmkd.config.experiment import Train
+from mmkd.data.corpus import Corpus
+from mmkd.environment import package_versions
+from mmkd.losses.base import Setting
+from mmkd.objective import Terms
+from mmkd.record import hash_of
+from mmkd.teachers.base import Speaker, Teacher
+from mmkd.train import Players, mix, train
+from mmkd.workspace import Workspace
+
+SOURCE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A frozen teacher. identity: what determines its outputs, by name. facts: of its training, for its record."""
+
+    teacher: Teacher
+    identity: dict[str, str]
+    facts: dict[str, Any]
+    folder: Path
+
+
+def prepare(workspace: Workspace, name: str) -> Prepared:
+    """The teacher of that name, fine-tuned if it has not been yet.
+
+    Raises CheckpointError when the weights found are damaged.
+    """
+    config = workspace.experiment.teachers[name]
+    plugin = plugins.load("teachers", config.kind)
+    tasks = {task: workspace.tasks[task] for task in config.tasks}
+    readers = workspace.reader(name)
+    code = _code_of(workspace, name)
+    made_from = {
+        "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
+        "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
+        "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
+        "readers": _reads(workspace, name),
+        "code": code,
+        "packages": {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm"}},
+    }
+    folder = workspace.places.teachers / f"{name}-{hash_of(made_from)[:16]}"
+    torch.manual_seed(mix(config.finetune.seed))
+    teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
+    if not checkpoint.exists(folder):
+        facts = _finetune(workspace, teacher, folder)
+        checkpoint.save(folder, teacher.state_dict(), facts)
+    weights, facts, sha256 = checkpoint.load(folder)
+    teacher.load_state_dict(weights)
+    teacher.to(workspace.accelerator.device)
+    teacher.freeze()
+    identity = {
+        "weights": sha256,
+        "code": code,
+        "config": hash_of(made_from["config"]),
+        "reads": hash_of(made_from["readers"]),
+        "layers": str(list(config.layers)),
+        "packages": hash_of(made_from["packages"]),
+        "device": workspace.accelerator.device.type,
+    }
+    return Prepared(teacher, identity, facts, folder)
+
+
+def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> tuple[dict[str, Speaker], Corpus]:
+    """The teachers that the losses use, cached or live, and the training corpus that they speak about."""
+    settings = workspace.experiment.train
+    used = {needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()}
+    if not settings.cache:
+        live: dict[str, Speaker] = {name: prepared[name].teacher for name in sorted(used)}
+        return live, workspace.mix.training(workspace.readers)
+    corpus = workspace.mix.training(workspace.reader("student"))
+    found: dict[str, Speaker] = {}
+    for name in sorted(used):
+        own = workspace.mix.training(workspace.reader(name))
+        bar = workspace.follow(f"cache {name}")
+        where = workspace.places.cache / "teachers"
+        teacher, identity = prepared[name].teacher, prepared[name].identity
+        found[name] = cached(teacher, identity, own, where, settings.cache_dtype, workspace.accelerator.device, bar)
+        bar(1, 1)
+    return found, corpus
+
+
+def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str, Any]:
+    started = time.perf_counter()
+    settings = teacher.config.finetune
+    supervised = plugins.load("losses", "supervised")
+    setting = Setting(teacher.tasks, teacher.shape, {})
+    terms = Terms({t: supervised.Loss(supervised.Config(task=t), setting) for t in teacher.tasks})
+    fixed = plugins.load("weighting", "fixed")
+    players = Players(teacher, {}, terms, fixed.Weighting(fixed.Config(), list(teacher.tasks)), teacher.tasks)
+    readers, tasks = teacher.readers, list(teacher.tasks)
+    trained = train(
+        players,
+        workspace.mix.split("train", readers, tasks),
+        workspace.mix.split("validation", readers, tasks),
+        Train(**settings.model_dump(exclude={"seed"})),
+        settings.seed,
+        workspace.accelerator,
+        folder.parent / "logs" / folder.name,
+        progress=workspace.follow(f"fine-tune {teacher.name}"),
+    )
+    return {
+        "epoch": trained.epoch,
+        "value": trained.value,
+        "history": trained.history,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _reads(workspace: Workspace, name: str) -> list[str]:
+    readers = workspace.reader(name)
+    return [reader.identity for reader in (*readers.text.values(), *readers.image.values())]
+
+
+def _code_of(workspace: Workspace, name: str) -> str:
+    config = workspace.experiment.teachers[name]
+    kinds = {Path(str(plugins.load("teachers", config.kind).__file__))}
+    kinds |= {Path(str(plugins.load("tasks", workspace.tasks[t].config.kind).__file__)) for t in config.tasks}
+    own = [SOURCE / part for part in ("encoders", "teachers/base.py", "tasks/base.py", "train.py", "types.py")]
+    return code_hash(*own, *sorted(kinds))

@@ -1,0 +1,59 @@
+"""A vision teacher: any timm model, with a linear head for each of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from mmkd.config.encoders import ImageEncoder as ImageEncoderConfig
+from mmkd.config.plugin_base import Modality, TeacherConfig
+from mmkd.data.corpus import Readers
+from mmkd.encoders.image import ImageEncoder
+from mmkd.tasks.base import Task
+from mmkd.teachers.base import Teacher as Base
+from mmkd.teachers.base import apply_heads, heads
+from mmkd.types import Batch, Outputs, OutputShape
+
+
+class Config(ImageEncoderConfig, TeacherConfig):
+    """dropout: before the heads, while the teacher is fine-tuned."""
+
+    kind: Literal["timm"] = "timm"
+    modality: ClassVar[Modality] = "image"
+    dropout: float = 0.1
+
+
+class Teacher(Base):
+    """Reads the image; says nothing about an example without one, and nothing about words."""
+
+    def __init__(self, config: Config, name: str, tasks: Mapping[str, Task], readers: Readers) -> None:
+        """Build the encoder and its heads.
+
+        Raises ValueError for a model that timm does not know, or a layer that the model does not have.
+        """
+        super().__init__(config, name, tasks, readers)
+        self.encoder = ImageEncoder(config, config.layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.heads = heads(tasks, self.encoder.width)
+        self.shape = OutputShape(
+            {"image": self.encoder.width},
+            {"image": {layer: self.encoder.width_of(layer) for layer in config.layers}},
+            {"image": self.encoder.depth},
+        )
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Logits, the pooled feature before the head, and the layers kept, by position of the image."""
+        encoded = self.encoder(batch.images[self.name], batch.has_image)
+        logits = apply_heads(self.heads, self.tasks, self.dropout(encoded.pooled), None)
+        hidden = {layer: encoded.hidden[layer] for layer in self.config.layers}
+        return Outputs(
+            logits,
+            batch.has_image,
+            torch.zeros_like(batch.word_mask),
+            {"image": encoded.pooled},
+            {"image": batch.has_image},
+            {"image": hidden},
+        )

@@ -1,0 +1,185 @@
+"""The training loop: one visible function for the student, and for a teacher that needs its heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from mmkd.config.experiment import Train
+from mmkd.data.batches import load, to_device, training_rows
+from mmkd.data.corpus import Corpus
+from mmkd.evaluate import evaluate
+from mmkd.objective import Objective, Terms
+from mmkd.tasks.base import Task
+from mmkd.teachers.base import Speaker
+from mmkd.weighting.base import Weighting
+
+Report = Callable[[dict[str, Any]], bool]
+"""Called with each epoch's entry of the history; True stops the run."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The epoch that validation chose. weights: the network's, by name. history: one entry per epoch."""
+
+    epoch: int
+    value: float
+    weights: dict[str, Tensor]
+    history: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Players:
+    """Who takes part in training: the network that learns, those who teach it, and how terms are balanced."""
+
+    network: nn.Module
+    teachers: Mapping[str, Speaker]
+    terms: Terms
+    weighting: Weighting
+    tasks: Mapping[str, Task]
+
+
+def train(
+    players: Players,
+    corpus: Corpus,
+    validation: Corpus,
+    settings: Train,
+    seed: int,
+    accelerator: Accelerator,
+    logs: Path,
+    report: Report = lambda entry: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
+    """Train the network, and keep the weights of its best validation epoch.
+
+    All randomness derives from `seed` and the number of the epoch or step. progress: called with steps done, in all.
+    Raises NonFiniteTerm when a term is inf or NaN.
+    """
+    network, device = players.network, accelerator.device
+    trainees = nn.ModuleList([network, players.terms, players.weighting]).to(device)
+    parameters = [p for p in trainees.parameters() if p.requires_grad]
+    shared = [p for name, p in network.named_parameters() if not name.startswith("heads.") and p.requires_grad]
+    lengths = corpus.words()
+    per_epoch = math.ceil(math.ceil(len(lengths) / settings.batch_size) / settings.accumulate)
+    optimizer = torch.optim.AdamW(decay_groups(trainees, players.weighting, settings.weight_decay), lr=settings.lr)
+    schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
+    best: Trained | None = None
+    history: list[dict[str, Any]] = []
+    step = 0
+    with SummaryWriter(str(logs)) as writer:
+        for epoch in range(settings.epochs):
+            network.train()
+            sums = Sums()
+            batches = training_rows(lengths, settings.batch_size, seed, epoch)
+            for number, batch in enumerate(load(corpus, batches, settings.workers), start=1):
+                torch.manual_seed(mix(seed, epoch, number))
+                batch = to_device(batch, device)
+                done = step / (per_epoch * settings.epochs)
+                with accelerator.autocast():
+                    student = network(batch)
+                    said = {name: teacher(batch) for name, teacher in players.teachers.items()}
+                    objective = players.terms(student, said, batch, done, step)
+                weights = players.weighting.backward(
+                    {name: loss / settings.accumulate for name, loss in objective.by_task.items()},
+                    None if objective.rest is None else objective.rest / settings.accumulate,
+                    shared,
+                    [student.fused] if student.fused is not None else [],
+                )
+                sums.add(objective, weights)
+                if number % settings.accumulate == 0 or number == len(batches):
+                    if settings.clip is not None:
+                        nn.utils.clip_grad_norm_(parameters, settings.clip, error_if_nonfinite=True)
+                    optimizer.step()
+                    schedule.step()
+                    optimizer.zero_grad()
+                    step += 1
+                    progress(step, per_epoch * settings.epochs)
+            found = evaluate(network, validation, players.tasks, device)
+            entry = {
+                "epoch": epoch,
+                "mean_score": found.mean_score(),
+                "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},
+                **sums.means(),
+            }
+            history.append(entry)
+            log(writer, entry)
+            if best is None or entry["mean_score"] > best.value:
+                weights_now = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+                best = Trained(epoch, entry["mean_score"], weights_now, history)
+            stale = settings.patience is not None and epoch - best.epoch >= settings.patience
+            if report(entry) or stale:
+                break
+    assert best is not None  # epochs > 0
+    network.load_state_dict(best.weights)
+    network.eval()
+    return best
+
+
+def mix(*numbers: int) -> int:
+    """A seed that depends on every number, and on nothing else."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def decay_groups(trainees: nn.Module, weighting: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for the optimizer: matrices decay; vectors, scalars and the weighting's own do not."""
+    own = {id(p) for p in weighting.parameters()}
+    parameters = [p for p in trainees.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if p.ndim >= 2 and id(p) not in own]
+    others = [p for p in parameters if p.ndim < 2 or id(p) in own]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def warmup_cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
+    """Learning rate: a line up from 0 over the fraction `warmup` of the steps, then half a cosine down to 0."""
+    rise = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class Sums:
+    """Adds up an epoch's term values and weights, for their means."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._sums: dict[str, dict[str, float]] = {"terms": {}, "weights": {}}
+        self._counts: dict[str, dict[str, int]] = {"terms": {}, "weights": {}}
+
+    def add(self, objective: Objective, weights: Mapping[str, float]) -> None:
+        """Add a batch."""
+        for sort, values in (("terms", objective.values), ("weights", weights)):
+            for name, value in values.items():
+                self._sums[sort][name] = self._sums[sort].get(name, 0.0) + value
+                self._counts[sort][name] = self._counts[sort].get(name, 0) + 1
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Mean over the batches in which a name occurred: `terms` by term, `weights` by task."""
+        return {
+            sort: {name: total / self._counts[sort][name] for name, total in values.items()}
+            for sort, values in self._sums.items()
+        }
+
+
+def log(writer: SummaryWriter, entry: Mapping[str, Any]) -> None:
+    """Write an epoch's numbers for TensorBoard."""
+    epoch = entry["epoch"]
+    writer.add_scalar("validation/mean_score", entry["mean_score"], epoch)
+    for task, metrics in entry["validation"].items():
+        for metric, value in metrics.items():
+            writer.add_scalar(f"validation/{task}.{metric}", value, epoch)
+    for sort in ("terms", "weights"):
+        for name, value in entry[sort].items():
+            writer.add_scalar(f"{sort}/{name}", value, epoch)

@@ -1,0 +1,108 @@
+"""What all seeds of an experiment share: the data, the tasks, who reads what, and the frozen teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from rich.progress import Progress
+
+from mmkd.config import plugins
+from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.experiment import Experiment
+from mmkd.data.corpus import Readers
+from mmkd.data.mix import Mix
+from mmkd.data.pixels import ImageReader
+from mmkd.data.tokens import text_reader
+from mmkd.losses.base import Loss, Setting
+from mmkd.objective import Terms
+from mmkd.places import Places
+from mmkd.student.student import READER, Student
+from mmkd.tasks.base import Task
+from mmkd.teachers.base import Speaker
+from mmkd.weighting.base import Weighting
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One experiment, opened. near: the experiment file, or the folder to look for cards from."""
+
+    experiment: Experiment
+    near: Path
+    places: Places
+    mix: Mix
+    tasks: dict[str, Task]
+    readers: Readers
+    accelerator: Accelerator
+    progress: Progress
+
+    def student(self) -> Student:
+        """A new student; its weights come from torch's random state."""
+        config = self.experiment.student
+        layers: dict[str, tuple[int, ...]] = {}
+        for loss in self.experiment.losses.values():
+            for modality, layer in loss.student_needs().layers:
+                if layer is not None:
+                    layers[modality] = (*layers.get(modality, ()), layer)
+        return Student(config, self.tasks, self.readers, layers)
+
+    def terms(self, student: Student, teachers: Mapping[str, Speaker]) -> Terms:
+        """New losses of the experiment, for this student and these teachers."""
+        setting = Setting(self.tasks, student.shape, {name: teacher.shape for name, teacher in teachers.items()})
+        losses: dict[str, Loss] = {
+            name: plugins.load("losses", config.kind).Loss(config, setting)
+            for name, config in self.experiment.losses.items()
+        }
+        return Terms(losses)
+
+    def weighting(self) -> Weighting:
+        """A new weighting over the experiment's tasks."""
+        config = self.experiment.weighting
+        return plugins.load("weighting", config.kind).Weighting(config, list(self.tasks))
+
+    def reader(self, name: str) -> Readers:
+        """The corpus readers of one network: a teacher, or the student."""
+        text = {name: self.readers.text[name]} if name in self.readers.text else {}
+        image = {name: self.readers.image[name]} if name in self.readers.image else {}
+        return Readers(text, image)
+
+    def follow(self, label: str) -> Callable[[int, int], None]:
+        """A new progress bar, as a function of work done and work in all."""
+        bar = self.progress.add_task(label, total=None)
+        return lambda done, total: self.progress.update(bar, completed=min(done, total), total=total)
+
+
+def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Workspace:
+    """Open the experiment's data and make its readers.
+
+    Raises what `Mix` and the tokenizers raise for data or models that are missing or not as they must be.
+    """
+    places = Places.near(near)
+    levels = {name: config.level for name, config in experiment.tasks.items()}
+    mix = Mix(experiment.data, levels, near, places.cache / "data")
+    tasks = {
+        name: plugins.load("tasks", config.kind).Task(config, name, mix.labels(name))
+        for name, config in experiment.tasks.items()
+    }
+    # A sweep's worker opens one experiment after another, and accelerate keeps the first one's precision otherwise.
+    AcceleratorState._reset_state()
+    precision = "no" if experiment.train.precision == "fp32" else experiment.train.precision
+    accelerator = Accelerator(mixed_precision=precision)
+    readers = _readers(experiment, mix, places.cache / "tokenizers")
+    return Workspace(experiment, near, places, mix, tasks, readers, accelerator, progress)
+
+
+def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
+    encoders = dict(experiment.teachers) | {
+        READER: experiment.student.text,
+        f"{READER} image": experiment.student.image,
+    }
+    texts = mix.labelled_texts() if any(isinstance(e, TextEncoder) and e.model is None for e in encoders.values()) else []
+    text = {name: text_reader(e, texts, folder) for name, e in encoders.items() if isinstance(e, TextEncoder)}
+    image = {
+        name.removesuffix(" image"): ImageReader(e.size) for name, e in encoders.items() if isinstance(e, ImageEncoder)
+    }
+    return Readers(text, image)
