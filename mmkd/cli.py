@@ -66,25 +66,31 @@ def run(
     file: ExperimentFile,
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option(help="Run again what has finished already.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Seeds that run at the same time, each in its own process.")] = 1,
 ) -> None:
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
     with _refusals(), _progress() as (console, progress):
+        from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 
-        records = run_experiment(
-            experiment, file, progress, _command("run", file, overrides), fresh, say=console.print
-        )
-    _show_scores(records, "test")
+        command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
+        records = run_experiment(experiment, file, progress, command, fresh, jobs, console.print)
+        console.print(score_table(records))
 
 
 @app.command()
 def sweep(file: Annotated[Path, typer.Argument(help="Sweep file (YAML).")]) -> None:
     """Search over an experiment's keys with Ray Tune; write the winner as an experiment file."""
+    from mmkd.config.section_file import load_section
+    from mmkd.config.sweep_file import Sweep
+
+    with _refusals():
+        plan = load_section(file, Sweep)
     with _refusals(), _progress() as (console, progress):
         from mmkd.sweep import run_sweep
 
-        run_sweep(file, progress, console.print)
+        run_sweep(plan, file, progress, console.print)
 
 
 @app.command()
@@ -112,7 +118,10 @@ def tables(
 ) -> None:
     """Regenerate every table of results/tables from the records of the ledger."""
     from mmkd.places import Places
-    from mmkd.report.tables import check_tables, write_tables
+    from rich.console import Console
+
+    from mmkd.report.show import print_table
+    from mmkd.report.tables import check_tables, table_of, write_tables
 
     places = Places.near(Path.cwd())
     records, out = (places.runs, places.runs / "tables") if runs else (places.records, places.tables)
@@ -128,19 +137,15 @@ def tables(
         for path in write_tables(places.tables, records, out):
             typer.echo(f"wrote {path.relative_to(places.root)}")
         if show is not None:
-            _show_table(places.tables / f"{show}.yaml", records)
+            print_table(table_of(places.tables / f"{show}.yaml", records), Console())
 
 
 def _load(file: Path, overrides: list[str] | None) -> Experiment:
     from mmkd.config.load import load
-    from mmkd.data.card import read_cards
+    from mmkd.data.cards import read_cards
 
     with _refusals():
         return load(file, overrides or [], read_cards)
-
-
-def _command(name: str, file: Path, overrides: list[str] | None) -> str:
-    return shlex.join(["mmkd", name, file.as_posix(), *(overrides or [])])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Places:
-    """Folders of one project. Runs, teachers and cache are scratch; records and tables are committed."""
+    """Folders of one project. Runs, sweeps, teachers and cache are scratch; records and tables are committed."""
 
     root: Path
 
@@ -26,6 +26,11 @@ class Places:
     def runs(self) -> Path:
         """Records, weights and logs, as runs leave them."""
         return self.root / "results" / "runs"
+
+    @property
+    def sweeps(self) -> Path:
+        """Journals, trials and winners of sweeps."""
+        return self.root / "results" / "sweeps"
 
     @property
     def teachers(self) -> Path:

@@ -155,11 +155,3 @@ def read_record(path: Path) -> RunRecord:
             f"{record.digest[:12]}): it was changed after the run wrote it; restore it, or run the experiment again"
         )
     return record
-
-
-def read_records(folder: Path) -> list[RunRecord]:
-    """All records below a folder, in the order of their paths.
-
-    Raises RecordError for the first that cannot be trusted.
-    """
-    return [read_record(path) for path in sorted(folder.rglob("*-seed*.json"))]

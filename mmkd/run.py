@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from torch import nn
 
 from mmkd import checkpoint
 from mmkd.config.experiment import Experiment
+from mmkd.config.load import from_plain
 from mmkd.data.corpus import Corpus
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
@@ -46,27 +50,57 @@ def run_experiment(
     progress: Progress,
     command: str,
     fresh: bool = False,
+    jobs: int = 1,
     say: Callable[[str], None] = print,
 ) -> list[RunRecord]:
     """Run every seed of an experiment, then the teachers' own evaluation; return the students' and teachers' records.
 
     near: the experiment file. command: how the run was started, for the records. fresh: run again what has a
-    record from the same experiment, data and code.
+    record from the same experiment, data and code. jobs: seeds that run at the same time, each in its own process.
     """
     ready = make_ready(experiment, near, progress)
     folder = run_folder(experiment, ready.workspace)
-    say(f"results go to {folder}")
-    records = []
+    say(f"results go to {os.path.relpath(folder)}")
+    open_seeds = []
     for seed in experiment.seeds:
-        place = folder / f"seed{seed}"
-        found = None if fresh else finished(place, ready.workspace)
-        if found is not None:
+        found = None if fresh else finished(folder / f"seed{seed}", ready.workspace)
+        if found is None:
+            open_seeds.append(seed)
+        else:
             say(f"seed {seed}: finished on {found.created} by the same experiment, data and code; --fresh runs it again")
-        records.append(found or run_seed(ready, seed, place, command))
+    if jobs == 1 or len(open_seeds) < 2:
+        for seed in open_seeds:
+            run_seed(ready, seed, folder / f"seed{seed}", command)
+    else:
+        _run_in_processes(experiment, near, folder, open_seeds, jobs, command, ready.workspace.follow("seeds"))
+    records = [read_record(folder / f"seed{seed}" / RECORD) for seed in experiment.seeds]
     for name in experiment.teachers:
         place = folder / f"teacher-{name}"
         records.append(finished(place, ready.workspace) or record_teacher(ready, name, place, command))
     return records
+
+
+def _run_in_processes(
+    experiment: Experiment,
+    near: Path,
+    folder: Path,
+    seeds: Sequence[int],
+    jobs: int,
+    command: str,
+    progress: Callable[[int, int], None],
+) -> None:
+    # Forking a process that has run torch can hang; a new one imports everything again.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = [
+            pool.submit(_run_one, experiment.dump(), near, seed, folder / f"seed{seed}", command) for seed in seeds
+        ]
+        for done, future in enumerate(as_completed(waiting), start=1):
+            future.result()
+            progress(done, len(seeds))
+
+
+def _run_one(plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str) -> None:
+    run_seed(make_ready(from_plain(plain), near, Progress(disable=True)), seed, folder, command)
 
 
 def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
@@ -214,13 +248,3 @@ class Clock:
         now = time.perf_counter()
         self.laps[phase] = now - self._last
         self._last = now
-
-
-def summary(records: Sequence[RunRecord], split: str = "test") -> list[dict[str, Any]]:
-    """One line per record: who, seed, each task's first metric and their mean, on a split."""
-    lines = []
-    for record in records:
-        scores = {f"{t}.{m}": record.scores[split][t][m].value for t, m in record.primary.items()}
-        who = record.name if record.teacher is None else f"teacher {record.teacher}"
-        lines.append({"who": who, "seed": record.seed, **scores, "mean_score": record.mean_score(split)})
-    return lines

@@ -24,7 +24,7 @@ def check_experiment(parts: Parts) -> list[Problem]:
 
 
 def unknown(parts: Parts, path: KeyPath, word: str, name: str) -> Problem:
-    """A name that the section does not have. word: what it should name; with an s, the section's key."""
+    """A name that the section lacks. word: what it should name; with an s, the section's key."""
     known = parts.names(f"{word}s")
     return parts.problem(path, f"unknown {word} `{name}`; expected one of {listed(known)}{did_you_mean(name, known)}")
 
@@ -37,7 +37,7 @@ def _check_data(parts: Parts) -> Iterator[Problem]:
             path = parts.find(("data", name, "train"), "transfer")
             yield parts.problem(path, "transfer rows have no labels, and no loss has a teacher; expected one that has")
         for task in use.tasks or {}:
-            if task not in parts.names("tasks"):
+            if parts.lacks("tasks", task):
                 yield unknown(parts, ("data", name, "tasks", task), "task", task)
 
 
@@ -57,7 +57,7 @@ def _check_teachers(parts: Parts) -> Iterator[Problem]:
     for name, teacher in parts.teachers.items():
         for number, task in enumerate(teacher.tasks):
             path = ("teachers", name, "tasks", number)
-            if task not in parts.names("tasks"):
+            if parts.lacks("tasks", task):
                 yield unknown(parts, path, "task", task)
             elif task in parts.tasks and parts.tasks[task].level == "word" and teacher.modality != "text":
                 yield parts.problem(path, f"`{task}` is over words; expected tasks over examples of an image teacher")
@@ -67,10 +67,10 @@ def _check_losses(parts: Parts) -> Iterator[Problem]:
     for name, loss in parts.losses.items():
         path = ("losses", name)
         asked = {*filter(None, [loss.group]), *(task for need in loss.teacher_needs() for task in need.tasks)}
-        for task in sorted(asked - set(parts.names("tasks"))):
+        for task in sorted(task for task in asked if parts.lacks("tasks", task)):
             yield unknown(parts, parts.find(path, task, "task"), "task", task)
         for need in loss.teacher_needs():
-            if need.teacher not in parts.names("teachers"):
+            if parts.lacks("teachers", need.teacher):
                 yield unknown(parts, _teacher_key(parts, path, need), "teacher", need.teacher)
             elif need.teacher in parts.teachers:
                 yield from _check_need(parts, path, need, parts.teachers[need.teacher])
@@ -84,7 +84,7 @@ def _teacher_key(parts: Parts, path: KeyPath, need: TeacherNeeds) -> KeyPath:
 def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: TeacherConfig) -> Iterator[Problem]:
     name = need.teacher
     for task in need.tasks:
-        if task in parts.names("tasks") and task not in teacher.tasks:
+        if not parts.lacks("tasks", task) and task not in teacher.tasks:
             key = parts.find(path, task, "task")
             advice = f"expected one of its tasks ({listed(teacher.tasks)}), or `{task}` in teachers.{name}.tasks"
             yield parts.problem(key, f"the teacher `{name}` has no head for `{task}`; {advice}")

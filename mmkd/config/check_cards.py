@@ -70,17 +70,12 @@ def check_cards(parts: Parts, cards: Mapping[str, CardLike]) -> list[Problem]:
 
 def _check_use(parts: Parts, name: str, use: DataUse, card: CardLike) -> Iterator[Problem]:
     path = ("data", name)
-    for number, split in enumerate(use.train):
+    named: list[tuple[KeyPath, str]] = [(("train", number), split) for number, split in enumerate(use.train)]
+    named += [(("limit", split), split) for split in use.limit]
+    for key, split in named:
         if split not in card.splits:
-            yield parts.problem(
-                (*path, "train", number),
-                f"the card has no split `{split}`; expected one of {listed(list(card.splits))}",
-            )
-    for split in use.limit:
-        if split not in card.splits:
-            yield parts.problem(
-                (*path, "limit", split), f"the card has no split `{split}`; expected one of {listed(list(card.splits))}"
-            )
+            known = listed(list(card.splits))
+            yield parts.problem((*path, *key), f"the card has no split `{split}`; expected one of {known}")
     for task, theirs in (use.tasks or {}).items():
         if theirs not in card.tasks:
             advice = f"expected one of {listed(list(card.tasks))}{did_you_mean(theirs, card.tasks)}"

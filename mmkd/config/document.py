@@ -21,7 +21,7 @@ from mmkd.config.yaml_tree import Node, parse
 NAMED_MAPS = ("data", "tasks", "teachers", "losses")
 """Sections whose entries have names that the experiment gives; null removes such an entry."""
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000  # an experiment has about 5,000
 
 
 def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> tuple[Node, list[Problem]]:
@@ -32,7 +32,7 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     Raises ConfigError when there is no tree to go on with.
     """
     file = Path(path)
-    own, problems = _read_file(file)
+    own, problems = read_file(file)
     named = own.entries.pop("extends", None)
     layers = [own]
     if named is not None:
@@ -52,7 +52,11 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     return Node(merged.value, own.place), problems
 
 
-def _read_file(file: Path) -> tuple[Node, list[Problem]]:
+def read_file(file: Path) -> tuple[Node, list[Problem]]:
+    """The tree of one file, and the mistakes found on the way.
+
+    Raises ConfigError when there is no tree to go on with.
+    """
     place = Place(str(file), 1)
     try:
         size = file.stat().st_size
@@ -87,7 +91,7 @@ def _read_base(named: Node, file: Path) -> tuple[Node, list[Problem]]:
         near = did_you_mean(named.value, (other.name for other in file.parent.glob("*.yaml") if other != file))
         message = f"there is no file {base_file}; expected a path relative to this file{near}"
         raise ConfigError([Problem(named.place, ("extends",), message)])
-    base, problems = _read_file(base_file)
+    base, problems = read_file(base_file)
     further = base.entries.pop("extends", None)
     if further is not None:
         message = f"a base file may not extend another; {file} extends this one"

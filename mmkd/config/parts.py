@@ -48,6 +48,11 @@ class Parts:
         found = self.root.child(section)
         return list(found.entries) if found else []
 
+    def lacks(self, section: str, name: str) -> bool:
+        """Whether the section has no entry of this name; a section that is no map is a mistake of its own."""
+        found = self.root.child(section)
+        return found is None or (isinstance(found.value, dict) and name not in found.value)
+
     def problem(self, path: KeyPath, message: str) -> Problem:
         """A mistake at a key of the experiment, or at the nearest section around it."""
         return Problem(self.root.nearest(path).place, path, message)

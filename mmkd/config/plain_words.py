@@ -77,7 +77,7 @@ def _message(error: ErrorDetails, path: KeyPath, node: Node, schema: Schema) -> 
         text = error["msg"].partition(", ")[2] or error["msg"]
         value = node.nearest(path).plain()
         return text if isinstance(value, dict) else f"found {shown(value)}; {text}"
-    if error["loc"][-1] == "[key]":
+    if error["loc"][-1:] == ("[key]",):
         names = _map_at(schema, path[:-1]).get("propertyNames", {})
         return f"found the name `{path[-1]}`; expected {described(names, schema)}{_near(str(path[-1]), names)}"
     wanted, value = _schema_at(schema, path, schema), node.nearest(path).plain()

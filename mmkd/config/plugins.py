@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from functools import cache
 from importlib.metadata import entry_points
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from mmkd.config.section import Section
 
 PACKAGE = Path(__file__).resolve().parent.parent
-NOT_KINDS = {"__init__", "base"}
+DEFINES_CONFIG = re.compile(r"^class Config\b", re.MULTILINE)
+"""What makes a file of a plug-in folder a kind; other files help the kinds."""
 
 
 class UnknownKind(LookupError):
@@ -33,8 +35,7 @@ class NotAPlugin(TypeError):
 
 def kinds(folder: str) -> list[str]:
     """Names of the kinds that a plug-in folder holds, entry points of installed packages included."""
-    files = (path.stem for path in (PACKAGE / folder).glob("*.py"))
-    own = {name for name in files if name not in NOT_KINDS and not name.startswith("_")}
+    own = {path.stem for path in (PACKAGE / folder).glob("*.py") if DEFINES_CONFIG.search(path.read_text("utf-8"))}
     return sorted(own | {entry.name for entry in entry_points(group=f"mmkd.{folder}")})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, DocumentStartEvent, Event, MappingStartEvent, NodeEvent, SequenceStartEvent
+from ruamel.yaml.reader import ReaderError
 
 from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, shown
 
@@ -75,25 +76,22 @@ def parse(text: str, place_of: Callable[[int], Place]) -> tuple[Node, list[Probl
 
     Raises ConfigError when the text is no YAML.
     """
+    cause: YAMLError
+    builder = _Builder(YAML(typ="safe", pure=True).parse(text), place_of)
     try:
-        events = list(YAML(typ="safe", pure=True).parse(text))
+        return builder.document(), builder.problems
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
-        raise ConfigError([Problem(place_of(line), (), _not_yaml(error, text, line))]) from error
-    except YAMLError as error:
-        control = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
-        line = text.count("\n", 0, control.start()) + 1 if control else 1
-        message = "found a character that text does not hold; expected a YAML file"
-        raise ConfigError([Problem(place_of(line), (), message)]) from error
-    builder = _Builder(iter(events[1:]), place_of)
-    root = builder.document()
-    return root, builder.problems
+        message, cause = _not_yaml(error, text, line), error
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message, cause = "found a character that text does not hold; expected a YAML file", error
+    raise ConfigError([*builder.problems, Problem(place_of(line), (), message)]) from cause
 
 
 def _not_yaml(error: MarkedYAMLError, text: str, line: int) -> str:
-    lines = text.splitlines()
-    if "\t" in (lines[line - 1] if line <= len(lines) else ""):
+    if re.match(r" *\t", "".join(text.splitlines()[line - 1 : line])):
         return "found a tab; expected spaces for indentation"
     return f"not YAML: {' '.join(filter(None, (error.context, error.problem)))}"
 
@@ -108,6 +106,7 @@ class _Builder:
     def document(self) -> Node:
         """The one document of the stream; null for an empty stream."""
         place = self.place_of(1)
+        next(self.events)  # the stream's start
         if not isinstance(next(self.events), DocumentStartEvent):
             return Node(None, place)
         root = self.value(next(self.events), (), None)
@@ -145,7 +144,7 @@ class _Builder:
         entries: dict[str, Node] = {}
         while event := self.next_node():
             place = self.place_of(event.start_mark.line + 1)
-            key = self.value(event, path, place).value
+            key = self.value(event, (*path, "?"), place).value
             node = self.value(next(self.events), (*path, str(key)), place)
             if not isinstance(key, str):
                 self.report(event, path, f"found {shown(key)} as a key; expected text (put it into quotes)")
@@ -176,7 +175,8 @@ def scalar(text: str) -> Scalar:
         return True
     if text in ("false", "False", "FALSE"):
         return False
-    if re.fullmatch(r"[-+]?[0-9]+", text, re.ASCII):
+    # Python refuses to read integers of thousands of digits; here they become floats, and so infinite.
+    if re.fullmatch(r"[-+]?[0-9]{1,400}", text, re.ASCII):
         return int(text)
     if re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+", text):
         return int(text, 0)

@@ -80,13 +80,20 @@ def find_records(folder: Path) -> list[StoredRecord]:
 def find_runs(runs_folder: Path) -> list[StoredRecord]:
     """The scratch records below a folder; of several of one name, the latest by `created`, which names the others.
 
+    Runs with overrides share the name of their experiment file: those of the latest resolved experiment count.
     Raises ReportError where the folder is absent.
     """
     if not runs_folder.is_dir():
         raise ReportError(f"{runs_folder}: no such folder; expected the folder that `mmkd run` writes to")
     found = [_read(path, None) for path in sorted(runs_folder.rglob(SCRATCH_NAME))]
+    latest: dict[str, RunRecord] = {}
+    for record in (each.record for each in found if each.record is not None):
+        if record.name not in latest or _created(record) > _created(latest[record.name]):
+            latest[record.name] = record
     by_name: dict[str, list[StoredRecord]] = {}
     for each in found:
+        if each.record is not None and each.record.experiment_hash != latest[each.record.name].experiment_hash:
+            continue
         by_name.setdefault(each.name, []).append(each)
     return [_latest(by_name[name]) for name in sorted(by_name)]
 

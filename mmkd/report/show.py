@@ -1,15 +1,33 @@
-"""Prints a table, with its notes, in the terminal."""
+"""Prints tables in the terminal: one of the results, with its notes, or the scores of records just made."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from mmkd.record import RunRecord
 from mmkd.report.cell_text import cell_text, heading, runs_text
 from mmkd.report.notes import notes
 from mmkd.report.table import Table
+
+
+def score_table(records: Sequence[RunRecord], split: str = "test") -> Grid:
+    """One line per record: each task's first metric and their mean, on a split, in percent."""
+    tasks = {task: metric for record in records for task, metric in record.primary.items()}
+    grid = Grid(title=f"{split} scores in percent", box=box.SIMPLE_HEAD, title_justify="left")
+    for name in ("", "seed", *(f"{task} {metric}" for task, metric in tasks.items()), "mean", "epoch kept"):
+        grid.add_column(name, justify="right" if name else "left")
+    for record in records:
+        who = record.name if record.teacher is None else f"teacher {record.teacher}"
+        scores = [record.scores[split].get(task, {}).get(metric) for task, metric in tasks.items()]
+        mean = f"{100 * record.mean_score(split):.1f}" if len(record.primary) == len(tasks) else "–"
+        shown = ["–" if score is None else f"{100 * score.value:.1f}" for score in scores]
+        grid.add_row(who, str(record.seed), *shown, mean, str(record.selection.epoch))
+    return grid
 
 
 def print_table(table: Table, console: Console) -> None:

@@ -11,7 +11,7 @@ from mmkd.report.difference import differences
 from mmkd.report.error import ReportError
 from mmkd.report.records import StoredRecord, find_records, load_records, untracked_code
 from mmkd.report.render import to_csv, to_latex, to_markdown
-from mmkd.report.table import build_table
+from mmkd.report.table import Table, build_table
 from mmkd.report.table_file import TableFile
 from mmkd.report.yaml_file import read_table_file
 
@@ -34,6 +34,14 @@ def write_tables(tables_folder: Path, records_folder: Path, output_folder: Path)
     for path, text in texts.items():
         path.write_bytes(text.encode("utf-8"))
     return list(texts)
+
+
+def table_of(path: Path, records_folder: Path) -> Table:
+    """The table of one table file, to show.
+
+    Raises as `write_tables` does.
+    """
+    return build_table(load_records(records_folder), read_table_file(path), path.stem)
 
 
 def check_tables(tables_folder: Path, records_folder: Path) -> list[str]:

@@ -45,8 +45,10 @@ def _leaves(tensors: Sequence[Tensor], exclude: Sequence[Tensor]) -> list[Tensor
     met, leaves = set(waiting), []
     while waiting:
         node = waiting.pop()
-        if node.name().endswith("AccumulateGrad") and id(node.variable) not in excluded:
-            leaves.append(node.variable)
+        if node.name().endswith("AccumulateGrad"):
+            leaf: Tensor = node.variable  # type: ignore[attr-defined]  # a node of this sort holds its leaf
+            if id(leaf) not in excluded:
+                leaves.append(leaf)
         for parent, _ in node.next_functions:
             if parent is not None and parent not in met:
                 met.add(parent)

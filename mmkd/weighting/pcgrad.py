@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class Config(WeightingConfig):
     """seed: of the order of projections, with the number of steps done."""
 
     kind: Literal["pcgrad"] = "pcgrad"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Weighting(base.Weighting):
@@ -45,9 +46,11 @@ class Weighting(base.Weighting):
         representation: Sequence[Tensor],
     ) -> dict[str, float]:
         """The weights are the coefficients of the tasks' own gradients in the sum, at least 1 each."""
-        # TorchJD draws the order from torch's global generator: lend it one of our own for the time.
+        # TorchJD draws the order on the CPU from torch's global generator: its state is lent for the time. torch reads
+        # 32 bits of a seed only, so seed and step are mixed into those.
+        mixed = np.random.SeedSequence([self.config.seed, int(self.steps)]).generate_state(1)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.config.seed * 2**32 + int(self.steps))
+            torch.default_generator.manual_seed(int(mixed[0]))
             weights = combine_gradients(PCGrad(), by_task, rest, shared_parameters)
         self.steps += 1
         return weights

@@ -176,7 +176,7 @@ def test_options_are_merged_into_the_source_and_checked(tmp_path, root):
         cards.open_source(card, {"repiar": True, "token": "0"}, root)
     assert {place for place, _ in caught.value.mistakes} == {("repiar",), ("token",)}
     assert "did you mean `repair`?" in str(caught.value)
-    with pytest.raises(cards.OptionError, match="kind"):
+    with pytest.raises(cards.OptionError, match="cannot change the kind"):
         cards.open_source(card, {"kind": "jsonl"}, root)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_sets import source_of
 
 from mmkd.data.base import DataError, Example
 from mmkd.data.conll import to_bio
-from tests.data.sets import source_of
 
 LABELS = ["O", "B-ORG", "I-ORG", "B-PER", "I-PER"]
 TASKS = {"ner": {"kind": "tag", "labels": LABELS}}

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tiny_sets import archive, picture
 
 from mmkd.data._images import FolderImages, ZipImages
 from mmkd.data.base import DataError
-from tests.data.sets import archive, picture
 
 
 @pytest.fixture

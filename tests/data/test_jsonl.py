@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_sets import archive, picture, source_of
 
 from mmkd.data.base import DataError, Example
-from tests.data.sets import archive, picture, source_of
 
 TASKS = {"mood": {"kind": "classify", "labels": ["sad", "happy"]}}
 SOURCE: dict[str, Any] = {

@@ -90,6 +90,10 @@ def test_ids_count_from_zero_and_splits_differ() -> None:
     assert [row.id for row in rows(SMALL)][17] == "market_notes/train/000017"
     texts = [{row.words for row in rows(SMALL, split) if row.words} for split in SPLITS]
     assert not set.intersection(texts[0], *texts[1:])
+    charts = [row.image and row.image() for split in SPLITS for row in rows(SMALL, split) if row.image]
+    assert len(set(charts)) == len(charts)
+    facts = [[(row.labels["sentiment"], row.labels["risk"]) for row in rows(SMALL, split)] for split in SPLITS[2:]]
+    assert facts[0] != facts[1]
     assert [len(rows(SMALL, split)) for split in SPLITS] == [40, 30, 20, 20]
 
 
@@ -269,6 +273,13 @@ def test_every_split_but_train_has_names_of_its_own() -> None:
 def test_an_unknown_slot_is_named() -> None:
     with pytest.raises(ValueError, match="found the slot <firm>; expected one that"):
         Writer(np.random.default_rng(0), "train").sentence("<firm> is closed")
+
+
+def test_a_name_stands_for_one_thing_in_a_note() -> None:
+    names = {name for own in NAMES.values() for name in own}
+    for row in rows(Config(train=600)):
+        used = [word for word in row.words if word in names]
+        assert len(set(used)) == len(used)
 
 
 def test_notes_are_short() -> None:
@@ -537,6 +548,28 @@ def test_qwk_rule_is_the_best_of_all_cuts() -> None:
     assert score(answer) == pytest.approx(best, abs=1e-9)
     assert score(chances.argmax(axis=1)) < best - 0.02
     assert (np.diff(answer[order]) >= 0).all()
+
+
+def test_qwk_rule_moves_away_from_the_middle_when_little_is_known() -> None:
+    """With weak evidence the plain rounded mean answers the middle too often; cuts on a grid show the best there is."""
+    chances = np.random.default_rng(0).dirichlet([2.0, 2.0, 2.0, 2.0], 3000)
+    mean, square = chances @ np.arange(4), (np.arange(4)[:, None] - np.arange(4)) ** 2
+
+    def score(answer: np.ndarray) -> float:
+        observed = (chances * square[answer]).sum() / len(answer)
+        return float(1 - observed / (np.bincount(answer, minlength=4) / len(answer) @ square @ chances.mean(axis=0)))
+
+    grid = np.linspace(0.7, 2.3, 17)
+    best = max(score(np.searchsorted(cut, mean)) for cut in itertools.combinations(grid, 3))
+    mine = score(ceiling.qwk_rule(chances)(chances))
+    assert mine >= best
+    assert mine == pytest.approx(best, abs=0.01)
+    assert mine > score(np.rint(mean).astype(int)) + 0.01
+
+
+def test_qwk_rule_stands_where_all_rows_are_of_one_level() -> None:
+    certain = np.eye(4)[[2, 2, 2]]
+    assert ceiling.qwk_rule(certain)(certain).tolist() == [2, 2, 2]
 
 
 def test_metrics_equal_scikit_learn() -> None:

@@ -104,7 +104,9 @@ def test_equal_vectors_give_even_distributions() -> None:
     assert affinity(same, same, taught, taught, 1.0).item() == pytest.approx(expected, rel=1e-12)
 
 
-def untransposed(text: Tensor, image: Tensor, teacher_text: Tensor, teacher_image: Tensor, temperature: float) -> Tensor:
+def untransposed(
+    text: Tensor, image: Tensor, teacher_text: Tensor, teacher_image: Tensor, temperature: float
+) -> Tensor:
     own = (similarities(text, image) / temperature).log_softmax(-1)
     targets = (similarities(part, part) / temperature for part in (teacher_text, teacher_image))
     return sum(kl_divergence(target.log_softmax(-1), own).mean() for target in targets) / 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmkd.record import Code, Machine, RunRecord, Score, Selection, read_record, write_record
+from mmkd.record import Code, Direction, Machine, RunRecord, Score, Selection, read_record, write_record
 
 MakeRecord = Callable[..., RunRecord]
 WriteRecords = Callable[..., Path]
@@ -22,7 +22,7 @@ def _make_record(
     seed: int = 0,
     teacher: str | None = None,
     test: dict[str, dict[str, float]] = SCORES,
-    directions: dict[str, str] | None = None,
+    directions: dict[str, Direction] | None = None,
     **changes: Any,
 ) -> RunRecord:
     """A record with the given test scores; `changes` are fields of the record."""

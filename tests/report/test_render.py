@@ -1,6 +1,7 @@
 """How a table is written: Markdown, LaTeX, CSV and the terminal."""
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Callable
@@ -90,6 +91,14 @@ def test_rows_that_differ_in_origin_are_told_apart(make_record: MakeRecord) -> N
     text = to_markdown(build_table(records, file, "main"))
     assert "- data: market_notes 0ther0ther0t: alone\n- data: market_notes da7ada7ada7a: distilled\n" in text
     assert "commit `beefbeefbeef` with uncommitted changes `d1ffd1ffd1ff`: alone\n" in text
+
+
+def test_the_notes_hash_the_digests_of_all_records(make_record: MakeRecord) -> None:
+    records = [make_record(seed=1, digest="bb"), make_record(seed=0, digest="aa")]
+    rows = {"distilled": {"experiment": "quickstart"}}
+    file = TableFile.model_validate({"title": "t", "rows": rows, "columns": COLUMNS})
+    expected = hashlib.sha256(b"aa\nbb").hexdigest()[:16]
+    assert f"- records: 2; sha256 of their digests: {expected}\n" in to_markdown(build_table(records, file, "main"))
 
 
 def test_too_few_pairs_are_said_plainly(make_record: MakeRecord) -> None:

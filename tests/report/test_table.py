@@ -51,6 +51,11 @@ def test_the_mean_is_over_first_metrics_and_missing_where_a_task_is(make_record:
     assert "no score `risk.qwk` on test in `alone/student-seed0.json`" in cell(found, "alone", "mean").missing
 
 
+def test_a_mean_needs_first_metrics(make_record: MakeRecord) -> None:
+    found = table([make_record(primary={})], columns=MEAN)
+    assert cell(found, "distilled", "mean").missing == "no record names a first metric"
+
+
 def test_values_of_the_record(make_record: MakeRecord) -> None:
     columns = {
         "size": {"value": "parameters"},
@@ -109,7 +114,7 @@ def test_the_best_is_decided_on_unrounded_numbers(make_record: MakeRecord) -> No
 
 def test_equal_students_are_both_best_and_teachers_never(make_record: MakeRecord) -> None:
     rows = ROWS | {"text": {"experiment": "quickstart", "role": "teacher", "teacher": "text"}}
-    records = [make_record(), make_record("alone"), make_record(teacher="text", test=ner(0.99))]
+    records = [make_record(), make_record("alone"), make_record(teacher="text")]
     assert best(table(records, rows=rows), "NER") == ["alone", "distilled"]
 
 
@@ -152,6 +157,7 @@ def test_holm_is_over_all_tests_of_the_table(make_record: MakeRecord) -> None:
     assert first.test is not None and first.test.p is not None
     assert second.test is not None and second.test.p is not None
     low, high = sorted([first.test.p, second.test.p])
+    assert first.p_holm is not None and second.p_holm is not None
     assert sorted([first.p_holm, second.p_holm]) == pytest.approx([2 * low, max(2 * low, high)])
 
 

@@ -1,0 +1,36 @@
+# All work goes through `make setup`, which prepares .venv from the exact versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup quickstart test test-slow test-data lint tables
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("mmkd needs Python 3.11 or newer; set PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test,dev]'
+	touch $@
+
+quickstart: setup
+	$(BIN)/mmkd run experiments/quickstart_alone.yaml --jobs 2
+	$(BIN)/mmkd run experiments/quickstart.yaml --jobs 2
+	$(BIN)/mmkd tables --runs --show quickstart
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-data: setup
+	$(BIN)/python -m pytest -m data
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tables: setup
+	$(BIN)/mmkd tables
