@@ -74,10 +74,10 @@ def _build(folder: Path, parts: Mapping[str, str], fill: Callable[[ArrayWriter],
             os.fsync(file.fileno())
         try:
             temporary.rename(folder)
-        except OSError:
+        except OSError as error:
             # Another process finished the same content first; theirs is as good as ours.
             if not (folder / MANIFEST).exists():
-                raise
+                raise StoreError(f"{folder}: a folder without {MANIFEST} is in the way ({error}); delete it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -87,7 +87,7 @@ def _open(folder: Path, parts: Mapping[str, str]) -> dict[str, np.ndarray]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         found, hashes = manifest["parts"], manifest["arrays"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder}: the manifest cannot be read ({error}); {advice}") from error
     for name in sorted(set(parts) | set(found)):
         if parts.get(name) != found.get(name):

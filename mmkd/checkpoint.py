@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmkd.arrays import file_hash
+from mmkd.record import hash_of
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
@@ -26,14 +29,37 @@ def save(folder: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     """Write weights and facts (plain data) so that `folder` holds all or nothing; an older one is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary / WEIGHTS)
-    with (temporary / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump({"sha256": file_hash(temporary / WEIGHTS), "facts": dict(facts)}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary / WEIGHTS)
+        _sync(temporary / WEIGHTS)
+        content = {"sha256": file_hash(temporary / WEIGHTS), "facts": dict(facts)}
+        text = json.dumps(content | {"digest": hash_of(content)}, indent=1)
+        (temporary / MANIFEST).write_text(text, "utf-8")
+        _sync(temporary / MANIFEST)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """sha256 of weights: their names, types, shapes and bits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def exists(folder: Path) -> bool:
@@ -44,16 +70,18 @@ def exists(folder: Path) -> bool:
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Weights, facts, and the sha256 of the weights.
 
-    Raises CheckpointError when the weights are not those that were written.
+    Raises CheckpointError when the weights or the facts are not those that were written.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        digest, expected, facts = manifest.pop("digest"), manifest["sha256"], manifest["facts"]
         found = file_hash(folder / WEIGHTS)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: not a checkpoint: {error}") from error
-    if found != manifest["sha256"]:
-        raise CheckpointError(
-            f"{folder / WEIGHTS}: sha256 {found[:12]}, expected {manifest['sha256'][:12]}: the file was damaged or "
-            "changed; delete the folder and run again"
-        )
-    return load_file(folder / WEIGHTS), manifest["facts"], found
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}: not a checkpoint: {error!r}; delete the folder and run again") from error
+    for path, one, other in ((MANIFEST, hash_of(manifest), digest), (WEIGHTS, found, expected)):
+        if one != other:
+            raise CheckpointError(
+                f"{folder / path}: sha256 {one[:12]}, expected {other[:12]}: the file was damaged or changed; delete "
+                "the folder and run again"
+            )
+    return load_file(folder / WEIGHTS), facts, found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,12 +71,12 @@ def run(
 ) -> None:
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
-    with _refusals(), _progress() as (console, progress):
+    with _refusals(), _progress() as (console, say, progress):
         from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 
         command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
-        records = run_experiment(experiment, file, progress, command, fresh, jobs, console.print)
+        records = run_experiment(experiment, file, progress, command, fresh, jobs, say)
         console.print(score_table(records))
 
 
@@ -87,10 +88,10 @@ def sweep(file: Annotated[Path, typer.Argument(help="Sweep file (YAML).")]) -> N
 
     with _refusals():
         plan = load_section(file, Sweep)
-    with _refusals(), _progress() as (console, progress):
+    with _refusals(), _progress() as (_, say, progress):
         from mmkd.sweep import run_sweep
 
-        run_sweep(plan, file, progress, console.print)
+        run_sweep(plan, file, progress, say)
 
 
 @app.command()
@@ -166,7 +167,7 @@ def _refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Console, Progress]]:
+def _progress() -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -182,4 +183,5 @@ def _progress() -> Iterator[tuple[Console, Progress]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        yield console, progress
+        # A command that is printed must be one line, to be copied.
+        yield console, partial(console.print, markup=False, highlight=False, soft_wrap=True), progress

@@ -35,20 +35,21 @@ def code_state(root: Path) -> Code:
     if commit is None:
         return Code(version=version("mmkd"), commit=None, diff=None)
     paths = ("--", ".", ":(exclude)results")
-    changed = _git(root, "diff", "HEAD", "--binary", *paths) or ""
-    new = (_git(root, "ls-files", "--others", "--exclude-standard", *paths) or "").split("\n")
-    digest = hashlib.sha256(changed.encode())
-    for name in filter(None, new):
-        digest.update(name.encode() + (root / name).read_bytes())
-    return Code(version=version("mmkd"), commit=commit, diff=digest.hexdigest() if changed or any(new) else None)
+    changed = _git(root, "diff", "HEAD", "--binary", *paths) or b""
+    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *paths) or b""
+    new = [name for name in listed.split(b"\0") if name]
+    digest = hashlib.sha256(changed)
+    for name in new:
+        path = root / os.fsdecode(name)
+        digest.update(name + (path.read_bytes() if path.is_file() else b""))  # a repository inside is a folder
+    return Code(version=version("mmkd"), commit=commit.decode().strip(), diff=digest.hexdigest() if changed or new else None)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(root: Path, *arguments: str) -> bytes | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
 
 
 def machine(device: torch.device) -> Machine:

@@ -63,7 +63,7 @@ def run_experiment(
     say(f"results go to {os.path.relpath(folder)}")
     open_seeds = []
     for seed in experiment.seeds:
-        found = None if fresh else finished(folder / f"seed{seed}", ready.workspace)
+        found = None if fresh else finished(folder / f"seed{seed}", ready)
         if found is None:
             open_seeds.append(seed)
         else:
@@ -76,7 +76,7 @@ def run_experiment(
     records = [read_record(folder / f"seed{seed}" / RECORD) for seed in experiment.seeds]
     for name in experiment.teachers:
         place = folder / f"teacher-{name}"
-        records.append(finished(place, ready.workspace) or record_teacher(ready, name, place, command))
+        records.append(finished(place, ready) or record_teacher(ready, name, place, command))
     return records
 
 
@@ -218,18 +218,19 @@ def run_folder(experiment: Experiment, workspace: Workspace) -> Path:
     return workspace.places.runs / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
 
 
-def finished(folder: Path, workspace: Workspace) -> RunRecord | None:
-    """The record in `folder`, if the same experiment, data, code and packages made it.
+def finished(folder: Path, ready: Ready) -> RunRecord | None:
+    """The record in `folder`, if the same experiment, data, teachers, code and packages made it.
 
     Raises RecordError when there is a record that was changed.
     """
     if not (folder / RECORD).exists():
         return None
-    record = read_record(folder / RECORD)
+    record, workspace = read_record(folder / RECORD), ready.workspace
     same = (
         record.experiment_hash == experiment_hash(workspace.experiment)
         and record.code == code_state(workspace.places.root)
         and record.data == workspace.mix.fingerprints()
+        and record.teachers == {name: prepared.identity for name, prepared in ready.prepared.items()}
         and record.packages == package_versions()
     )
     return record if same else None

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from rich.progress import Progress
 from rich.table import Table
@@ -65,8 +66,7 @@ def run_sweep(sweep: Sweep, file: Path, progress: Progress, say: Callable[[Any],
     target = file.parent / sweep.experiment
     fixed = (f"seeds=[{sweep.seed}]", f"train.threads={sweep.per_trial.cpus}")
     experiment = _check_space(sweep, target, fixed)
-    folder = Places.near(file).sweeps / f"{experiment.name}-{file.stem}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _new_folder(Places.near(file).sweeps / f"{experiment.name}-{file.stem}")
     # Teachers, caches and encoded data are made once, here, so that trials only read them.
     make_ready(experiment, target, progress)
     _start_ray()
@@ -81,6 +81,15 @@ def run_sweep(sweep: Sweep, file: Path, progress: Progress, say: Callable[[Any],
             journal.write(json.dumps({**line, "objective": trial.objective, "error": trial.error}) + "\n")
     _show(trials, sweep, target, folder, say)
     return trials
+
+
+def _new_folder(parent: Path) -> Path:
+    """`run1`, `run2`, ...: an earlier sweep of the same file is kept."""
+    number = 1
+    while (folder := parent / f"run{number}").exists():
+        number += 1
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _check_space(sweep: Sweep, target: Path, fixed: tuple[str, ...]) -> Experiment:
@@ -98,7 +107,7 @@ def override(key: str, value: object) -> str:
 
 def _start_ray() -> None:
     quiet_hubs()
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Workers import plug-ins from where this process does.
     paths = os.pathsep.join(path for path in sys.path if path)
     ray.init(
@@ -153,12 +162,18 @@ def run_trial(overrides: list[str], target: Path, folder: Path, sweep: Sweep) ->
     def report(entry: dict[str, Any]) -> bool:
         if not best or entry["mean_score"] > best["mean_score"]:
             best.update(entry)
-        tune.report({"objective": objective_of(best, sweep.objective.maximize), "epoch": entry["epoch"]})
+        # The last epoch is reported when the record is written: the scheduler may stop a trial at any report.
+        if entry["epoch"] + 1 < experiment.train.epochs:
+            tell(entry["epoch"])
         return False
+
+    def tell(epoch: int) -> None:
+        tune.report({"objective": objective_of(best, sweep.objective.maximize), "epoch": epoch})
 
     ready = make_ready(experiment, target, quiet)
     command = shlex.join(["mmkd", "run", str(target), *overrides])
-    run_seed(ready, sweep.seed, place, command, report, test=False)
+    record = run_seed(ready, sweep.seed, place, command, report, test=False)
+    tell(record.history[-1]["epoch"])
 
 
 def objective_of(entry: Mapping[str, Any], name: str) -> float:
@@ -196,7 +211,7 @@ def _scheduler(sweep: Sweep, epochs: int) -> TrialScheduler:
     rule = sweep.stop_early
     return ASHAScheduler(
         time_attr="training_iteration",
-        max_t=epochs + 1,  # a trial that reaches the last epoch ends by itself, with its record
+        max_t=epochs,
         grace_period=rule.grace_epochs,
         reduction_factor=rule.reduction,
     )
@@ -208,6 +223,10 @@ class _Follow(tune.Callback):
     def __init__(self, progress: Progress, trials: int, say: Callable[[Any], None]) -> None:
         self._progress, self._say = progress, say
         self._bar = progress.add_task("trials", total=trials)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its callbacks to disk; the bar belongs to this process and stays here.
+        return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._progress.advance(self._bar)
@@ -245,7 +264,8 @@ def _show(trials: list[Trial], sweep: Sweep, target: Path, folder: Path, say: Ca
     for trial in sorted(trials, key=lambda t: (t.objective is None, -(t.objective or 0.0))):
         values = dict(each.split("=", 1) for each in trial.overrides)
         score = "–" if trial.objective is None else f"{trial.objective:.4f}"
-        table.add_row(trial.name, score, str(trial.epochs), trial.status, *(values.get(key, "–") for key in sweep.space))
+        shown = (_short(json.loads(values[key])) for key in sweep.space)
+        table.add_row(trial.name, score, str(trial.epochs), trial.status, *shown)
     say(table)
     winner = winner_of(trials)
     if winner is None or winner.record is None:
@@ -259,4 +279,8 @@ def _show(trials: list[Trial], sweep: Sweep, target: Path, folder: Path, say: Ca
         file.write(f"{sweep.seed}.\n# Selected on validation only. The same run:\n#   {command}\n")
         YAML().dump(winner.record.experiment, file)
     say(f"winner: trial {winner.name}, {sweep.objective.maximize} = {winner.objective!r}")
-    say(f"written to {os.path.relpath(path)}; the same run:\n  {command}")
+    say(f"written to {os.path.relpath(path)}; the same run:\n{command}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -29,6 +29,13 @@ from mmkd.train import Players, mix, train
 from mmkd.workspace import Workspace
 
 SOURCE = Path(__file__).parent
+CODE = (
+    *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
+    *("encoders", "teachers/base.py", "cache/store.py"),
+    *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
+    *("weighting/base.py", "weighting/fixed.py", "objective.py", "train.py", "evaluate.py", "teach.py"),
+)
+"""What a teacher's weights and stored outputs depend on, beside its own kind and those of its tasks."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,10 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
     tasks = {task: workspace.tasks[task] for task in config.tasks}
     readers = workspace.reader(name)
     code = _code_of(workspace, name)
+    torch.manual_seed(mix(config.finetune.seed))
+    teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
     made_from = {
+        "start": checkpoint.weights_hash(teacher.state_dict()),  # pretrained ones too, wherever they came from
         "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
         "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
@@ -60,8 +70,6 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
         "packages": {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm"}},
     }
     folder = workspace.places.teachers / f"{name}-{hash_of(made_from)[:16]}"
-    torch.manual_seed(mix(config.finetune.seed))
-    teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
     if not checkpoint.exists(folder):
         facts = _finetune(workspace, teacher, folder)
         checkpoint.save(folder, teacher.state_dict(), facts)
@@ -136,5 +144,4 @@ def _code_of(workspace: Workspace, name: str) -> str:
     config = workspace.experiment.teachers[name]
     kinds = {Path(str(plugins.load("teachers", config.kind).__file__))}
     kinds |= {Path(str(plugins.load("tasks", workspace.tasks[t].config.kind).__file__)) for t in config.tasks}
-    own = [SOURCE / part for part in ("encoders", "teachers/base.py", "tasks/base.py", "train.py", "types.py")]
-    return code_hash(*own, *sorted(kinds))
+    return code_hash(*(SOURCE / part for part in CODE), *sorted(kinds))

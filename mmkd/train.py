@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,11 @@ def train(
                     student = network(batch)
                     said = {name: teacher(batch) for name, teacher in players.teachers.items()}
                     objective = players.terms(student, said, batch, done, step)
-                weights = players.weighting.backward(
-                    {name: loss / settings.accumulate for name, loss in objective.by_task.items()},
-                    None if objective.rest is None else objective.rest / settings.accumulate,
-                    shared,
-                    [student.fused] if student.fused is not None else [],
-                )
+                representation = [student.fused] if student.fused is not None else []
+                weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
                 sums.add(objective, weights)
                 if number % settings.accumulate == 0 or number == len(batches):
+                    average_gradients(parameters, (number - 1) % settings.accumulate + 1)
                     if settings.clip is not None:
                         nn.utils.clip_grad_norm_(parameters, settings.clip, error_if_nonfinite=True)
                     optimizer.step()
@@ -122,6 +119,17 @@ def train(
     network.load_state_dict(best.weights)
     network.eval()
     return best
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], batches: int) -> None:
+    """From the sum over batches to their mean: the last step of an epoch may have fewer batches than the others.
+
+    Not the losses are divided but the gradients, which hold a weighting's own terms too.
+    """
+    if batches > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad /= batches
 
 
 def mix(*numbers: int) -> int:

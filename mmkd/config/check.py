@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.local import is_local, local_path
 from mmkd.config.parts import Parts
 from mmkd.config.plugin_base import LossConfig, TeacherConfig, TeacherNeeds
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
@@ -133,18 +134,16 @@ def check_files(parts: Parts, folder: Path) -> list[Problem]:
     problems: list[Problem] = []
     for path, encoder in encoders.items():
         if isinstance(encoder, TextEncoder) and encoder.model is not None:
-            problems += _missing(
-                parts, (*path, "model"), encoder.model, folder, encoder.model.startswith((".", "/", "~"))
-            )
+            problems += _missing(parts, (*path, "model"), encoder.model, folder, is_local(encoder.model))
         if isinstance(encoder, ImageEncoder) and encoder.weights is not None:
             problems += _missing(parts, (*path, "weights"), encoder.weights, folder, True)
     return problems
 
 
 def _missing(parts: Parts, path: KeyPath, named: str, folder: Path, is_path: bool) -> Iterator[Problem]:
-    """Models are opened from the working folder, so a path from the experiment's folder is a likely mistake."""
+    """Models are not looked for beside the experiment, so what is there under that name is a likely mistake."""
     beside = folder / named
-    if Path(named).exists() or not (is_path or beside.exists()):
+    if local_path(named) is not None or not (is_path or beside.exists()):
         return
     hint = f"; did you mean `{beside}`?" if beside.exists() else ""
-    yield parts.problem(path, f"there is no `{named}`; expected a path from the working folder{hint}")
+    yield parts.problem(path, f"there is no `{named}`; expected a path from the working folder or MMKD_DATA{hint}")

@@ -68,7 +68,7 @@ def read_file(file: Path) -> tuple[Node, list[Problem]]:
         message = f"found {size} bytes; expected an experiment file of at most {MAX_BYTES}"
         raise ConfigError([Problem(place, (), message)])
     try:
-        text = content.decode("utf-8-sig")  # some editors of Windows write a byte order mark
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"found the byte 0x{content[error.start]:02x}; expected text in UTF-8"

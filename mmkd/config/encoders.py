@@ -13,7 +13,8 @@ Channels = Annotated[tuple[float, float, float], Strict(False)]
 class TextEncoder(Section):
     """A transformers encoder: a pretrained one (`model`) or one built from config (`architecture`).
 
-    model: hub name or local folder, with its own tokenizer.
+    model: hub name or local folder (in the working folder or below MMKD_DATA; `package:name/path` for one that an
+        installed package carries), with its own tokenizer.
     architecture: keys of the transformers config, `model_type` among them; weights start random, and a WordPiece
         tokenizer of `vocabulary` entries is trained on the words of the training rows.
     max_tokens: longer texts are cut; their cut words count as O in the metric and are no distillation rows.
@@ -41,9 +42,11 @@ class ImageEncoder(Section):
     """A timm model.
 
     model: timm name, for instance `vit_base_patch16_224.augreg2_in21k_ft_in1k`.
-    pretrained: fetch timm's weights of that name; `weights`: a local safetensors or torch file instead.
+    pretrained: fetch timm's weights of that name; `weights`: a local safetensors file of the whole model instead,
+        found as a text encoder's `model` is.
     size: height and width in pixels that images are resized to.
     mean, std: per-channel normalisation of pixels in 0..1; default: what the named model was trained with.
+    frozen_batch_norm: batch norms keep their stored statistics while the model trains.
     options: further keyword arguments of `timm.create_model`.
     """
 
@@ -53,6 +56,7 @@ class ImageEncoder(Section):
     size: Annotated[int, Field(ge=8)] = 224
     mean: Channels | None = None
     std: Channels | None = None
+    frozen_batch_norm: bool = False
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")

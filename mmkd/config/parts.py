@@ -63,7 +63,6 @@ class Parts:
         A plug-in says what it needs, not which of its keys says so. The section's own path when no key does.
         """
         found = [inner for inner, leaf in _leaves(self.root.nearest(path)) if _equal(leaf, value)]
-        found = [inner for inner in found if inner[-1:] != ("kind",)]
         found.sort(key=lambda inner: not any(hint in str(key) for key in inner for hint in hints))
         return (*path, *found[0]) if found else path
 

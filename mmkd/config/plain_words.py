@@ -33,7 +33,7 @@ BOUNDS = {
 
 
 def problems_of(error: ValidationError, section: type[BaseModel], root: Node, path: KeyPath) -> list[Problem]:
-    """One problem for each mistake. path: where the section stands in the experiment's tree `root`."""
+    """The mistakes in words, one of a union once for each branch. path: where the section stands in the experiment's tree `root`."""
     try:
         schema = section.model_json_schema(by_alias=True)
     except PydanticInvalidForJsonSchema:  # a plug-in of one's own with a type of one's own
@@ -47,9 +47,7 @@ def problems_of(error: ValidationError, section: type[BaseModel], root: Node, pa
         if deeper and each["type"] not in SPECIAL:
             continue
         message = _message(each, inner, node, schema)
-        problem = Problem(root.nearest((*path, *inner)).place, (*path, *inner), message)
-        if problem not in problems:
-            problems.append(problem)
+        problems.append(Problem(root.nearest((*path, *inner)).place, (*path, *inner), message))
     return problems
 
 

@@ -110,9 +110,8 @@ class Corpus:
         arrays = [self._tokens[part][name] for part, _ in places]
         spans = [slice(*a["offsets"][i : i + 2]) for a, (_, i) in zip(arrays, places, strict=True)]
         counts = np.array([span.stop - span.start for span in spans])
-        shape = (len(places), int(counts.max()))
-        padding = reader.tokenizer.pad_token_id
-        ids, word = np.full(shape, padding, np.int64), np.full(shape, -1, np.int64)
+        shape = (len(places), max(1, int(counts.max())))  # a tokenizer may add nothing of its own to no words
+        ids, word = np.full(shape, reader.padding, np.int64), np.full(shape, -1, np.int64)
         for row, (array, span) in enumerate(zip(arrays, spans, strict=True)):
             ids[row, : counts[row]], word[row, : counts[row]] = array["ids"][span], array["word"][span]
         mask = np.arange(shape[1]) < counts[:, None]

@@ -1,6 +1,6 @@
 """Encodes the splits of a data set once: rows and labels, sub-tokens for each tokenizer, pixels for each size.
 
-Each is a folder of memory-mapped arrays, keyed by the data's fingerprint and by who reads. No torch here.
+Each is a folder of memory-mapped arrays, keyed by the data's fingerprint and by who reads.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from mmkd.config.local import local_path
 from mmkd.record import hash_of
 
 if TYPE_CHECKING:
@@ -26,22 +27,23 @@ class TextReader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         """max_tokens: longer texts are cut, special tokens counted.
 
-        Raises ValueError for a tokenizer that cannot say which word a sub-token comes from.
+        Raises ValueError for a tokenizer that cannot say which word a sub-token comes from, or that cannot pad.
         """
         if not tokenizer.is_fast:
             raise ValueError(f"{tokenizer.name_or_path}: needs a fast tokenizer, which knows each sub-token's word")
+        if tokenizer.pad_token_id is None:
+            raise ValueError(f"{tokenizer.name_or_path}: needs a tokenizer with a padding token; this one has none")
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self.padding: int = tokenizer.pad_token_id
+        # Taken now: reading with truncation writes the truncation into the tokenizer's own rules.
+        rules = tokenizer.backend_tokenizer.to_str()
+        self.identity = hash_of([hashlib.sha256(rules.encode()).hexdigest(), max_tokens])
+        """sha256 of everything that determines the encoding."""
 
     @property
     def vocabulary(self) -> int:
         """Number of token ids."""
         return len(self.tokenizer)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of everything that determines the encoding."""
-        rules = self.tokenizer.backend_tokenizer.to_str()
-        return hash_of([hashlib.sha256(rules.encode()).hexdigest(), self.max_tokens])
 
     def read(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         """Sub-token ids and their word indices, -1 for special tokens. No words gives the special tokens alone."""
@@ -58,7 +60,7 @@ def text_reader(config: TextEncoder, texts: Iterable[Sequence[str]], folder: Pat
     """
     if config.model is not None:
         # Byte-level tokenizers need the space that stands before every word but the first.
-        tokenizer = AutoTokenizer.from_pretrained(config.model, add_prefix_space=True)
+        tokenizer = AutoTokenizer.from_pretrained(local_path(config.model) or config.model, add_prefix_space=True)
     else:
         assert config.vocabulary is not None  # checked by the config
         tokenizer = _trained(texts, config.vocabulary, folder)

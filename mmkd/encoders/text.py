@@ -11,35 +11,51 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from mmkd.config.local import local_path
 from mmkd.encoders.base import Encoded
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
     from mmkd.config.encoders import TextEncoder as Config
+    from mmkd.data.tokens import TextReader
 
 
 class TextEncoder(nn.Module):
     """Words to features. `depth` blocks of width `width`; layer n is the output of block n, counted from 0."""
 
-    def __init__(self, config: Config, vocabulary: int, layers: Sequence[int] = ()) -> None:
-        """vocabulary: number of token ids, for a model built from config. layers: the hidden layers to return,
-            beside the last.
+    def __init__(self, config: Config, reader: TextReader, layers: Sequence[int] = ()) -> None:
+        """reader: encodes this encoder's texts. layers: the hidden layers to return, beside the last.
 
-        Raises ValueError for a layer that the model does not have.
+        Raises ValueError for a layer that the model does not have, or texts longer than it can read.
         """
         super().__init__()
         self.pooling = config.pooling
         if config.model is not None:
-            self.model = AutoModel.from_pretrained(config.model)
+            self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
         else:
             assert config.architecture is not None  # checked by the config
-            keys = {"vocab_size": vocabulary, **config.architecture}
+            keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
             self.model = AutoModel.from_config(AutoConfig.for_model(**keys))
         self.depth: int = self.model.config.num_hidden_layers
         self.width: int = self.model.config.hidden_size
         if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
             raise ValueError(f"layers {absent}: this text encoder has the layers 0 to {self.depth - 1}")
         self.layers = sorted({*layers, self.depth - 1})
+        self._check_length(reader)
+
+    @torch.no_grad()
+    def _check_length(self, reader: TextReader) -> None:
+        # Families count their positions differently, so the longest text is tried.
+        training = self.model.training
+        self.model.eval()
+        try:
+            self.model(input_ids=torch.full((1, reader.max_tokens), int(reader.padding == 0)))
+        except (IndexError, RuntimeError) as error:
+            raise ValueError(
+                f"max_tokens: found {reader.max_tokens}, which is more than this text encoder can read ({error}); "
+                "lower it, or give the architecture more positions"
+            ) from error
+        self.model.train(training)
 
     def width_of(self, layer: int) -> int:
         """Width of a layer's words."""

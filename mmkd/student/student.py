@@ -5,7 +5,7 @@ It works from text alone, from an image alone or from both: a learned vector sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,7 +38,7 @@ class Student(nn.Module):
         self.config, self.tasks = config, dict(tasks)
         encoders: dict[str, nn.Module] = {}
         if config.text is not None:
-            encoders["text"] = TextEncoder(config.text, readers.text[READER].vocabulary, layers.get("text", ()))
+            encoders["text"] = TextEncoder(config.text, readers.text[READER], layers.get("text", ()))
         if config.image is not None:
             encoders["image"] = ImageEncoder(config.image, layers.get("image", ()))
         self.encoders = nn.ModuleDict(encoders)
@@ -57,12 +57,6 @@ class Student(nn.Module):
             depth={name: module.depth for name, module in encoders.items()},
             fused=width,
         )
-
-    def shared_parameters(self) -> Iterator[nn.Parameter]:
-        """All parameters but the heads': those that every task can pull at."""
-        for name, parameter in self.named_parameters():
-            if not name.startswith("heads."):
-                yield parameter
 
     def forward(self, batch: Batch) -> Outputs:
         """What the student says; in training, `modality_dropout` hides a modality from the fusion."""

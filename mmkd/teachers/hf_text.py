@@ -34,7 +34,7 @@ class Teacher(Base):
         Raises ValueError for a layer that the model does not have.
         """
         super().__init__(config, name, tasks, readers)
-        self.encoder = TextEncoder(config, readers.text[name].vocabulary, config.layers)
+        self.encoder = TextEncoder(config, readers.text[name], config.layers)
         self.dropout = nn.Dropout(config.dropout)
         self.heads = heads(tasks, self.encoder.width)
         width = self.encoder.width

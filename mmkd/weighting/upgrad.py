@@ -54,10 +54,7 @@ class LeastSquaresProjector(DualConeProjector):
     def __call__(self, U: Tensor, G: PSDMatrix) -> Tensor:
         """U: [M, M], a vector u in each row; G: [M, M], inner products of the gradients. Returns v in each row."""
         gramian = G.detach().cpu().double().numpy()
-        size = np.trace(gramian)
-        if size == 0:
-            return U
-        values, vectors = np.linalg.eigh(gramian / size)
+        values, vectors = np.linalg.eigh(gramian)
         root = np.sqrt(values.clip(min=0))[:, None] * vectors.T
         rows = [u + nnls(root, -root @ u)[0] for u in U.detach().cpu().double().numpy()]
         return torch.as_tensor(np.stack(rows), dtype=G.dtype, device=G.device)

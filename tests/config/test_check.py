@@ -1,0 +1,104 @@
+"""The mistakes that need two sections to see, each at the key that is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmkd.config.load import load
+from mmkd.config.problems import ConfigError, Problem, dotted
+
+Write = Callable[..., Path]
+
+
+def mistakes(path: Path, *overrides: str) -> list[Problem]:
+    try:
+        load(path, overrides)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+PAIR = "losses.pair={{kind: affinity, text: {}, image: {}}}"
+
+# Overrides, and what they make wrong: the key and words of the message.
+CASES = [
+    (["losses.bert_ner.task=nr"], [("losses.bert_ner.task", "unknown task `nr`; ...sentiment, ner; ...mean `ner`?")]),
+    (["losses.ner.task=nerr", "losses.bert_ner.task=sentiment"],
+     [("tasks.ner", "no loss trains the head"), ("losses.ner.task", "unknown task `nerr`")]),
+    (["losses.bert_ner.teacher=brt"], [("losses.bert_ner.teacher", "unknown teacher `brt`; ...; did you mean `bert`?")]),
+    (["losses.bert_ner.teacher=vit"], [("losses.bert_ner.task", "no head for `ner`; ...teachers.vit.tasks")]),
+    (["losses.features.layer=10"], [("losses.features.layer", "`vit` does not keep layer 10; ...(11)")]),
+    (["losses.features.teacher=bert", "losses.features.layer=5"],
+     [("losses.features.teacher", "`bert` reads text; expected one that reads image")]),
+    ([PAIR.format("bert", "bert")], [("losses.pair.image", "`bert` reads text; expected one that reads image")]),
+    ([PAIR.format("vit", "vit")], [("losses.pair.text", "`vit` reads image; expected one that reads text")]),
+    ([PAIR.format("gone", "vit")], [("losses.pair.text", "unknown teacher `gone`")]),
+    (["student.image=null"], [("losses.features.modality", "needs a student that reads image")]),
+    ([PAIR.format("bert", "vit"), "losses.features=null", "student.image=null"],
+     [("losses.pair", "needs a student that reads image")]),
+    (["student.text=null"], [("tasks.ner", "the task is over words; expected a student with `text`")]),
+    (["student.text=null", "student.image=null", "losses.features=null"], [("student", "found no encoder")]),
+    (["teachers.vit.tasks=[sentiment, sentimnt]"], [("teachers.vit.tasks.1", "did you mean `sentiment`?")]),
+    (["teachers.vit.tasks=[sentiment, ner]"], [("teachers.vit.tasks.1", "`ner` is over words")]),
+    (["tasks.extra.kind=classify"], [("tasks.extra", "no loss trains the head of this task")]),
+    (["losses.ner.weight=0", "losses.bert_ner.weight={kind: linear, from: 0, to: 0}"],
+     [("tasks.ner", "no loss trains the head of this task")]),
+    (["losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features=null"],
+     [("data.notes.train.1", "transfer rows have no labels, and no loss has a teacher")]),
+    (["data.notes.tasks={sentment: x}"], [("data.notes.tasks.sentment", "did you mean `sentiment`?")]),
+    (["teachers.bert.model=./gone"], [("teachers.bert.model", "there is no `./gone`")]),
+    (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
+    (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),
+    (["teachers.vit.weights=gone.pt"], [("teachers.vit.weights", "there is no `gone.pt`")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "expected"), CASES, ids=[" ".join(case[0]) for case in CASES])
+def test_what_two_sections_disagree_on(write: Write, overrides: list[str], expected: list[tuple[str, str]]) -> None:
+    problems = mistakes(write(), *overrides)
+    assert [dotted(problem.path) for problem in problems] == [key for key, _ in expected]
+    for problem, (_, words) in zip(problems, expected, strict=True):
+        message = problem.message
+        for piece in words.split("..."):
+            assert piece in message
+            message = message.partition(piece)[2]
+
+
+def test_the_line_is_that_of_the_offending_key(write: Write) -> None:
+    (problem,) = mistakes(write({"teacher: vit\n    task: sentiment": "teacher: vit\n    task: ner"}))
+    assert (problem.line, dotted(problem.path)) == (26, "losses.vit_sentiment.task")
+    (problem,) = mistakes(write({"layer: 11": "weight: 12, layer: 12"}))
+    assert dotted(problem.path) == "losses.features.layer"  # and not the weight, which has the same value
+
+
+def test_a_section_that_is_wrong_by_itself_is_not_blamed_again(write: Write) -> None:
+    # bert is wrong, but it is there; the loss that would train `ner` is wrong, but it is there.
+    problems = mistakes(write(), "teachers.bert.layers=2", "losses.ner.weight=-1", "losses.bert_ner.task=sentiment")
+    assert [dotted(problem.path) for problem in problems] == ["losses.ner.weight", "teachers.bert.layers"]
+    # A loss that is wrong may be the one whose teacher speaks on the transfer rows.
+    problems = mistakes(write(), "losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features.layer=-1")
+    assert [dotted(problem.path) for problem in problems] == ["losses.features.layer"]
+    problems = mistakes(write(), "teachers=[]")
+    assert [dotted(problem.path) for problem in problems] == ["teachers"]
+
+
+def test_teachers_that_no_loss_uses_are_allowed(write: Write) -> None:
+    assert mistakes(write(), "losses.bert_ner=null") == []
+
+
+def test_models_are_looked_for_from_the_working_folder(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write()
+    (tmp_path / "models" / "bert").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert mistakes(path, "teachers.bert.model=./models/bert", "student.text.model=models/bert") == []
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("MMKD_DATA", str(tmp_path / "models"))
+    assert mistakes(path, "student.text.model=bert") == []
+    monkeypatch.delenv("MMKD_DATA")
+    (problem,) = mistakes(path, "teachers.bert.model=models/bert")  # a hub name by its look, and a folder beside
+    assert problem.message.endswith(f"did you mean `{tmp_path}/models/bert`?")
+    assert mistakes(path, "teachers.bert.model=google/electra-small") == []
