@@ -33,7 +33,10 @@ BOUNDS = {
 
 
 def problems_of(error: ValidationError, section: type[BaseModel], root: Node, path: KeyPath) -> list[Problem]:
-    """The mistakes in words, one of a union once for each branch. path: where the section stands in the experiment's tree `root`."""
+    """The mistakes in words, that of a union once for each branch.
+
+    path: where the section stands in the experiment's tree `root`.
+    """
     try:
         schema = section.model_json_schema(by_alias=True)
     except PydanticInvalidForJsonSchema:  # a plug-in of one's own with a type of one's own

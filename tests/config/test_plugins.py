@@ -86,6 +86,12 @@ def test_a_config_may_use_what_is_defined_after_it(lab: Path) -> None:
     assert plugins.config_class("losses", "my_lab.late")(kind="my_lab.late", task="t").group == "late t"
 
 
+def test_a_type_without_a_json_schema_is_still_checked(lab: Path, write: Write) -> None:
+    (lab / "hooked.py").write_text(f"from typing import Callable\n{CONFIG}    hook: Callable[[int], int]\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"losses.ner.hook: found 3; .*callable"):
+        load(write(), ["losses.ner.kind=my_lab.hooked", "losses.ner.task=ner", "losses.ner.hook=3"])
+
+
 def test_a_task_must_say_its_level(lab: Path, write: Write) -> None:
     (lab / "vague.py").write_text(
         "from mmkd.config.plugin_base import TaskConfig\nclass Config(TaskConfig):\n    kind: str\n", "utf-8"

@@ -110,7 +110,7 @@ def make_scene(
                 mask = torch.ones(len(pick), count, dtype=torch.bool)
                 hidden[m] = {LAYERS[owner]: Hidden(values, mask, GRIDS[owner])}
         fused = tensor(owner, "fused", speaks, B, WIDTH) if owner == "student" else None
-        own = {m: has[m][pick] for m in modalities}
+        own = {m: has[m][pick].clone() for m in modalities}
         return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused)
 
     labelled = {

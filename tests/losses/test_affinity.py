@@ -62,6 +62,22 @@ def test_the_term_takes_rows_that_all_have(scene: Callable) -> None:
     assert scene.value(loss).item() == pytest.approx(expected.item(), rel=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("owner", "modality"), [("student", "text"), ("student", "image"), ("bert", "text"), ("vit", "image")]
+)
+def test_each_network_and_modality_can_take_a_row_away(owner: str, modality: str, scene: Callable) -> None:
+    """Example 0 lacks one modality for one network alone: it is no row, whichever it is."""
+    scene = scene()
+    network = scene.student if owner == "student" else scene.teachers[owner]
+    network.has[modality][0] = False
+    rows = [1, 2, 5]
+    loss = module.Loss(module.Config(text="bert", image="vit", temperature=0.4), scene.setting)
+    parts = (scene.student.pooled["text"], scene.student.pooled["image"])
+    taught = (scene.teachers["bert"].pooled["text"], scene.teachers["vit"].pooled["image"])
+    expected = loop(*(part[rows] for part in (*parts, *taught)), 0.4)
+    assert scene.value(loss).item() == pytest.approx(expected.item(), rel=1e-10)
+
+
 def test_a_student_with_the_teachers_geometry_is_zero() -> None:
     """Texts and images at the same places, as both teachers see them: nothing to learn."""
     places = features()[2]

@@ -91,6 +91,12 @@ def test_calibration_bins_are_closed_on_the_right() -> None:
     assert metrics.calibration_error(np.array([0, 1]), probabilities).value == pytest.approx(0.11)
 
 
+def test_the_two_highest_bins_are_apart() -> None:
+    """0.92 wrong, 0.95 right, bins split at 14/15: (0.92 + 0.05) / 2; in one bin it would be |1/2 - 0.935|."""
+    probabilities = np.array([[0.92, 0.08], [0.95, 0.05]])
+    assert metrics.calibration_error(np.array([1, 0]), probabilities).value == pytest.approx(0.485)
+
+
 def test_calibration_of_certainty() -> None:
     """Certain and right: 0. Certain and wrong: 1. Confidence 1 falls in the last bin, not past it."""
     sure = np.eye(3)

@@ -1,0 +1,207 @@
+"""The command line, as a user calls it: in a process of its own, in a project of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+EXPERIMENT = """\
+name: tiny
+data:
+  notes: {card: market_notes, train: [train, transfer], limit: {train: 24, transfer: 16, validation: 24, test: 24}}
+tasks:
+  sentiment: {kind: classify}
+  ner: {kind: tag}
+  risk: {kind: ordinal}
+teachers:
+  text:
+    kind: hf_text
+    architecture: {model_type: bert, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}
+    vocabulary: 300
+    tasks: [sentiment, ner, risk]
+    layers: [0]
+    finetune: {epochs: 1}
+  image: {kind: timm, model: lcnet_035, size: 48, tasks: [sentiment, risk], finetune: {epochs: 1}}
+student:
+  text:
+    architecture: {model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8}
+    vocabulary: 200
+  image: {model: lcnet_035, size: 48}
+  width: 16
+losses:
+  sentiment: {kind: supervised, task: sentiment}
+  ner: {kind: supervised, task: ner}
+  risk: {kind: supervised, task: risk}
+  text_ner: {kind: logit_kl, teacher: text, task: ner, temperature: 2}
+weighting: {kind: fixed}
+train: {epochs: 1, threads: 1}
+seeds: [0]
+"""
+
+PLANTED = """\
+name: tiny
+data:
+  notes: {card: market_note}
+tasks:
+  sentiment: {kind: clasify}
+  ner: {kind: tag}
+  risk: {kind: ordinal}
+teachers:
+  text:
+    kind: hf_text
+    model: ./no/such/model
+    tasks: [sentiment, risk]
+    layers: [3]
+student:
+  text: {architecture: {model_type: bert}, vocabulary: 200}
+  width: wide
+losses:
+  sentiment: {kind: supervised, task: sentiment}
+  risk: {kind: supervised, task: risk}
+  text_ner: {kind: logit_kl, teacher: text, task: ner, temperature: 2}
+  text_risk: {kind: logit_kl, teacher: text, task: risk, temprature: 2}
+  hidden: {kind: hint, teacher: text, layer: 5, modality: text}
+  other: {kind: supervised, task: senttiment}
+  risk: {kind: supervised, task: risk}
+weighting: {kind: fixed}
+train: {epochs: 0}
+seeds: [0]
+"""
+
+HINGE = '''\
+"""A multi-class hinge against the teacher's choice."""
+
+from typing import Literal
+
+import torch
+
+from mmkd.config.plugin_base import TaskLossConfig, TeacherNeeds
+from mmkd.losses import base
+from mmkd.types import rows_of
+
+
+class Config(TaskLossConfig):
+    kind: Literal["my_lab.hinge"] = "my_lab.hinge"
+    teacher: str
+    margin: float = 1.0
+
+    def teacher_needs(self):
+        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
+
+
+class Loss(base.Loss):
+    def forward(self, student, teachers, batch):
+        said = teachers[self.config.teacher]
+        rows = rows_of(self.setting.tasks[self.config.task].level, batch, student, said)
+        logits, chosen = student.logits[self.config.task][rows], said.logits[self.config.task][rows].argmax(-1)
+        gaps = self.config.margin + logits - logits.gather(-1, chosen[:, None])
+        return torch.relu(gaps).sum() / max(1, len(gaps))
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder of one's own with an experiment and the card that it names."""
+    (tmp_path / "data_cards").mkdir()
+    (tmp_path / "data_cards" / "market_notes.md").write_bytes((ROOT / "data_cards" / "market_notes.md").read_bytes())
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT, "utf-8")
+    return tmp_path
+
+
+def mmkd(folder: Path, *arguments: str, code: str = "from mmkd.cli import main; main()") -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    environment.pop("MMKD_DATA", None)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_check_accepts_a_right_file(project: Path) -> None:
+    done = mmkd(project, "check", "tiny.yaml", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    assert "no mistakes" in done.stdout
+
+
+def test_check_names_every_planted_mistake_with_its_line(project: Path) -> None:
+    (project / "wrong.yaml").write_text(PLANTED, "utf-8")
+    done = mmkd(project, "check", "wrong.yaml")
+    assert done.returncode == 2
+    expected = {
+        ("wrong.yaml:3", "data.notes.card", "market_note"),
+        ("wrong.yaml:5", "tasks.sentiment.kind", "classify"),
+        ("wrong.yaml:11", "teachers.text.model", "./no/such/model"),
+        ("wrong.yaml:16", "student.width", "wide"),
+        ("wrong.yaml:20", "losses.text_ner.task", "no head"),
+        ("wrong.yaml:21", "losses.text_risk.temprature", "temperature"),
+        ("wrong.yaml:22", "losses.hidden.layer", "5"),
+        ("wrong.yaml:23", "losses.other.task", "sentiment"),
+        ("wrong.yaml:24", "losses", "risk"),
+        ("wrong.yaml:26", "train.epochs", "0"),
+    }
+    lines = done.stderr.splitlines()
+    for place, key, word in expected:
+        assert any(line.startswith(f"{place}: {key}") and word in line for line in lines), (place, key, done.stderr)
+
+
+def test_check_does_not_import_torch(project: Path) -> None:
+    code = "import sys, atexit\natexit.register(lambda: print('torch' in sys.modules))\nfrom mmkd.cli import main; main()"
+    assert mmkd(project, "check", "tiny.yaml", code=code).stdout.splitlines()[-1] == "False"
+
+
+def test_missing_data_root_is_said_with_what_to_do(project: Path) -> None:
+    card = ROOT / "data_cards" / "wnut17.md"
+    (project / "data_cards" / "wnut17.md").write_bytes(card.read_bytes())
+    done = mmkd(project, "check", "tiny.yaml", "data.notes.card=wnut17", "data.notes.train=[train]")
+    assert done.returncode == 2
+    assert "MMKD_DATA is not set" in done.stderr
+    assert "wnut17/" in done.stderr
+
+
+def test_run_with_a_loss_from_outside_the_package_then_tables(project: Path) -> None:
+    (project / "my_lab").mkdir()
+    (project / "my_lab" / "__init__.py").write_text("", "utf-8")
+    (project / "my_lab" / "hinge.py").write_text(HINGE, "utf-8")
+    own = "losses.own={kind: my_lab.hinge, teacher: image, task: risk}"
+    done = mmkd(project, "run", "tiny.yaml", own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "teacher text" in done.stdout
+    assert len(list(project.glob("results/runs/tiny-*/seed0/record.json"))) == 1
+
+    tables = project / "results" / "tables"
+    tables.mkdir()
+    (tables / "scores.yaml").write_text(
+        "title: scores\nsplit: test\nrows:\n  student: {experiment: tiny}\ncolumns:\n  ner: {score: ner.entity_f1}\n", "utf-8"
+    )
+    assert mmkd(project, "tables", "--runs", "--show", "scores").returncode == 0
+    assert (project / "results" / "runs" / "tables" / "scores.md").exists()
+
+    assert mmkd(project, "keep", "tiny").returncode == 2, "code outside a repository is kept only when asked"
+    assert mmkd(project, "keep", "tiny", "--allow-dirty").returncode == 0
+    assert mmkd(project, "tables").returncode == 0
+    written = (tables / "scores.md").read_bytes()
+    (tables / "scores.md").unlink()
+    assert mmkd(project, "tables").returncode == 0
+    assert (tables / "scores.md").read_bytes() == written
+    (tables / "scores.md").write_bytes(written.replace(b"| 0.0", b"| 9.9", 1))
+    broken = mmkd(project, "tables", "--check")
+    assert broken.returncode == 1
+    assert "scores.md" in broken.stderr and "ner" in broken.stderr
+
+
+def test_unknown_kind_inside_a_broken_plugin_surfaces_as_itself(project: Path) -> None:
+    (project / "broken.py").write_text("import no_such_package\n" + HINGE.replace("margin: float", "margin: no_such_package.X"), "utf-8")
+    (project / "my").mkdir()
+    (project / "my" / "broken.py").write_text((project / "broken.py").read_text("utf-8"), "utf-8")
+    done = mmkd(project, "check", "tiny.yaml", "losses.own={kind: my.broken, teacher: image, task: risk}")
+    assert done.returncode == 1
+    assert "No module named 'no_such_package'" in done.stderr
+
+
+def test_schema_is_printed(project: Path) -> None:
+    done = mmkd(project, "schema")
+    assert done.returncode == 0
+    assert '"logit_kl"' in done.stdout
