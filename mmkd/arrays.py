@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mmkd.errors import MmkdError
 from mmkd.record import hash_of
 
 MANIFEST = "manifest.json"
 
 
-class StoreError(Exception):
+class StoreError(MmkdError):
     """Stored arrays cannot be trusted; the message names the folder, the part that differs and what to do."""
 
 
@@ -45,9 +46,7 @@ class ArrayWriter:
         np.copyto(self.allocate(name, values.shape, values.dtype), values)
 
 
-def stored(
-    parent: Path, parts: Mapping[str, str], fill: Callable[[ArrayWriter], None]
-) -> dict[str, np.ndarray]:
+def stored(parent: Path, parts: Mapping[str, str], fill: Callable[[ArrayWriter], None]) -> dict[str, np.ndarray]:
     """The arrays that `parts` determine: opened when they are there, otherwise made by `fill` first.
 
     parent: folder of all stores of one sort. parts: everything that the content depends on, by name.

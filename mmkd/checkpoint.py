@@ -16,12 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmkd.arrays import file_hash
+from mmkd.errors import MmkdError
 from mmkd.record import hash_of
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
 
-class CheckpointError(Exception):
+class CheckpointError(MmkdError):
     """A checkpoint is damaged or missing; the message names the file and what differs."""
 
 

@@ -49,7 +49,9 @@ def check(file: ExperimentFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def schema(out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None) -> None:
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+) -> None:
     """Print the JSON Schema of experiment files, which editors complete from."""
     import json
 
@@ -113,14 +115,18 @@ def keep(
 
 @app.command()
 def tables(
-    check: Annotated[bool, typer.Option(help="Change nothing; fail when a table does not follow from its records.")] = False,
-    runs: Annotated[bool, typer.Option(help="From the scratch runs, into results/runs/tables; the ledger stays.")] = False,
+    check: Annotated[
+        bool, typer.Option(help="Change nothing; fail when a table does not follow from its records.")
+    ] = False,
+    runs: Annotated[
+        bool, typer.Option(help="From the scratch runs, into results/runs/tables; the ledger stays.")
+    ] = False,
     show: Annotated[str | None, typer.Option(help="Show this table in the terminal.")] = None,
 ) -> None:
     """Regenerate every table of results/tables from the records of the ledger."""
-    from mmkd.places import Places
     from rich.console import Console
 
+    from mmkd.places import Places
     from mmkd.report.show import print_table
     from mmkd.report.tables import check_tables, table_of, write_tables
 
@@ -152,16 +158,11 @@ def _load(file: Path, overrides: list[str] | None) -> Experiment:
 @contextmanager
 def _refusals() -> Iterator[None]:
     """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
-    from mmkd.arrays import StoreError
-    from mmkd.config.problems import ConfigError
-    from mmkd.data.base import DataError
-    from mmkd.data.card import CardError, OptionError
-    from mmkd.record import RecordError
-    from mmkd.report.error import ReportError
+    from mmkd.errors import MmkdError
 
     try:
         yield
-    except (ConfigError, CardError, OptionError, DataError, StoreError, RecordError, ReportError) as error:
+    except MmkdError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(REFUSED) from None
 
@@ -169,7 +170,14 @@ def _refusals() -> Iterator[None]:
 @contextmanager
 def _progress() -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from mmkd.environment import quiet_hubs
 

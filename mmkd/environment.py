@@ -15,7 +15,18 @@ import torch
 
 from mmkd.record import Code, Machine
 
-PACKAGES = ("mmkd", "torch", "torchvision", "transformers", "timm", "accelerate", "torchjd", "numpy", "scikit-learn", "ray")
+PACKAGES = (
+    "mmkd",
+    "torch",
+    "torchvision",
+    "transformers",
+    "timm",
+    "accelerate",
+    "torchjd",
+    "numpy",
+    "scikit-learn",
+    "ray",
+)
 
 
 def package_versions() -> dict[str, str]:
@@ -42,7 +53,9 @@ def code_state(root: Path) -> Code:
     for name in new:
         path = root / os.fsdecode(name)
         digest.update(name + (path.read_bytes() if path.is_file() else b""))  # a repository inside is a folder
-    return Code(version=version("mmkd"), commit=commit.decode().strip(), diff=digest.hexdigest() if changed or new else None)
+    return Code(
+        version=version("mmkd"), commit=commit.decode().strip(), diff=digest.hexdigest() if changed or new else None
+    )
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:

@@ -72,8 +72,8 @@ def evaluate(
 def _hide(batch: Batch, modality: str | None) -> Batch:
     if modality is None:
         return batch
-    name = f"has_{modality}"
-    return replace(batch, **{name: torch.zeros_like(getattr(batch, name))})
+    none = torch.zeros_like(batch.has_text)
+    return replace(batch, has_text=none) if modality == "text" else replace(batch, has_image=none)
 
 
 def _rows_of(task: Task, outputs: Outputs, batch: Batch) -> list[tuple[int, dict[str, Any]]]:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.config.schedule import value_at
+from mmkd.errors import MmkdError
 from mmkd.losses.base import Loss
 from mmkd.types import Batch, Outputs, rows_of
 
 
-class NonFiniteTerm(Exception):
+class NonFiniteTerm(MmkdError):
     """A term of the objective is inf or NaN; the message names it, the step and the samples."""
 
 
@@ -46,6 +47,7 @@ class Terms(nn.Module):
         by_task: dict[str, Tensor] = {}
         rest: Tensor | None = None
         for name, loss in self.losses.items():
+            assert isinstance(loss, Loss)  # as `__init__` was given
             value = loss(student, teachers, batch)
             values[name] = float(value.detach())
             if not torch.isfinite(value):

@@ -14,13 +14,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from mmkd.config.section import Section
+from mmkd.errors import MmkdError
 
 Direction = Literal["maximize", "minimize"]
 Scores = dict[str, dict[str, "Score"]]
 """task -> metric -> Score; the first metric of a task, by `RunRecord.primary`, is the one in tables."""
 
 
-class RecordError(Exception):
+class RecordError(MmkdError):
     """A record cannot be read or trusted; the message names the file, what was found and what to do."""
 
 

@@ -67,7 +67,9 @@ def run_experiment(
         if found is None:
             open_seeds.append(seed)
         else:
-            say(f"seed {seed}: finished on {found.created} by the same experiment, data and code; --fresh runs it again")
+            say(
+                f"seed {seed}: finished on {found.created} by the same experiment, data and code; --fresh runs it again"
+            )
     if jobs == 1 or len(open_seeds) < 2:
         for seed in open_seeds:
             run_seed(ready, seed, folder / f"seed{seed}", command)
@@ -152,7 +154,9 @@ def record_teacher(ready: Ready, name: str, folder: Path, command: str) -> RunRe
     workspace, prepared, clock = ready.workspace, ready.prepared[name], Clock()
     teacher, device = prepared.teacher, workspace.accelerator.device
     splits = {
-        split: evaluate(teacher, workspace.mix.split(split, teacher.readers, list(teacher.tasks)), teacher.tasks, device)
+        split: evaluate(
+            teacher, workspace.mix.split(split, teacher.readers, list(teacher.tasks)), teacher.tasks, device
+        )
         for split in ("validation", "test")
     }
     clock.lap("evaluate")

@@ -137,7 +137,8 @@ def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str,
 
 def _reads(workspace: Workspace, name: str) -> list[str]:
     readers = workspace.reader(name)
-    return [reader.identity for reader in (*readers.text.values(), *readers.image.values())]
+    text, image = readers.text.values(), readers.image.values()
+    return [*(reader.identity for reader in text), *(reader.identity for reader in image)]
 
 
 def _code_of(workspace: Workspace, name: str) -> str:

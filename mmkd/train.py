@@ -101,7 +101,7 @@ def train(
                     step += 1
                     progress(step, per_epoch * settings.epochs)
             found = evaluate(network, validation, players.tasks, device)
-            entry = {
+            entry: dict[str, Any] = {
                 "epoch": epoch,
                 "mean_score": found.mean_score(),
                 "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},

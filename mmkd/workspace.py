@@ -100,7 +100,9 @@ def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
         READER: experiment.student.text,
         f"{READER} image": experiment.student.image,
     }
-    texts = mix.labelled_texts() if any(isinstance(e, TextEncoder) and e.model is None for e in encoders.values()) else []
+    texts = (
+        mix.labelled_texts() if any(isinstance(e, TextEncoder) and e.model is None for e in encoders.values()) else []
+    )
     text = {name: text_reader(e, texts, folder) for name, e in encoders.items() if isinstance(e, TextEncoder)}
     image = {
         name.removesuffix(" image"): ImageReader(e.size) for name, e in encoders.items() if isinstance(e, ImageEncoder)

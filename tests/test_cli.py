@@ -20,7 +20,7 @@ tasks:
 teachers:
   text:
     kind: hf_text
-    architecture: {model_type: bert, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}
+    architecture: {model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 1, intermediate_size: 8}
     vocabulary: 300
     tasks: [sentiment, ner, risk]
     layers: [0]
@@ -28,7 +28,7 @@ teachers:
   image: {kind: timm, model: lcnet_035, size: 48, tasks: [sentiment, risk], finetune: {epochs: 1}}
 student:
   text:
-    architecture: {model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8}
+    architecture: {model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 1, intermediate_size: 8}
     vocabulary: 200
   image: {model: lcnet_035, size: 48}
   width: 16
@@ -70,6 +70,15 @@ losses:
 weighting: {kind: fixed}
 train: {epochs: 0}
 seeds: [0]
+"""
+
+TABLE = """\
+title: scores
+split: test
+rows:
+  student: {experiment: tiny}
+columns:
+  risk: {score: risk.accuracy}
 """
 
 HINGE = '''\
@@ -116,7 +125,7 @@ def mmkd(folder: Path, *arguments: str, code: str = "from mmkd.cli import main; 
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
     environment.pop("MMKD_DATA", None)
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
 
 
@@ -148,7 +157,7 @@ def test_check_names_every_planted_mistake_with_its_line(project: Path) -> None:
 
 
 def test_check_does_not_import_torch(project: Path) -> None:
-    code = "import sys, atexit\natexit.register(lambda: print('torch' in sys.modules))\nfrom mmkd.cli import main; main()"
+    code = "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); from mmkd.cli import main; main()"
     assert mmkd(project, "check", "tiny.yaml", code=code).stdout.splitlines()[-1] == "False"
 
 
@@ -173,9 +182,7 @@ def test_run_with_a_loss_from_outside_the_package_then_tables(project: Path) -> 
 
     tables = project / "results" / "tables"
     tables.mkdir()
-    (tables / "scores.yaml").write_text(
-        "title: scores\nsplit: test\nrows:\n  student: {experiment: tiny}\ncolumns:\n  ner: {score: ner.entity_f1}\n", "utf-8"
-    )
+    (tables / "scores.yaml").write_text(TABLE, "utf-8")
     assert mmkd(project, "tables", "--runs", "--show", "scores").returncode == 0
     assert (project / "results" / "runs" / "tables" / "scores.md").exists()
 
@@ -186,16 +193,20 @@ def test_run_with_a_loss_from_outside_the_package_then_tables(project: Path) -> 
     (tables / "scores.md").unlink()
     assert mmkd(project, "tables").returncode == 0
     assert (tables / "scores.md").read_bytes() == written
-    (tables / "scores.md").write_bytes(written.replace(b"| 0.0", b"| 9.9", 1))
+    cell = next(line for line in written.splitlines() if line.startswith(b"| student"))
+    digit = next(character for character in cell.decode() if character.isdigit())
+    edited = cell.replace(digit.encode(), str((int(digit) + 1) % 10).encode(), 1)
+    (tables / "scores.md").write_bytes(written.replace(cell, edited))
     broken = mmkd(project, "tables", "--check")
     assert broken.returncode == 1
-    assert "scores.md" in broken.stderr and "ner" in broken.stderr
+    named = [line for line in broken.stderr.splitlines() if "scores.md" in line]
+    assert any("student" in line and "risk" in line for line in named), broken.stderr
 
 
 def test_unknown_kind_inside_a_broken_plugin_surfaces_as_itself(project: Path) -> None:
-    (project / "broken.py").write_text("import no_such_package\n" + HINGE.replace("margin: float", "margin: no_such_package.X"), "utf-8")
     (project / "my").mkdir()
-    (project / "my" / "broken.py").write_text((project / "broken.py").read_text("utf-8"), "utf-8")
+    text = "import no_such_package\n" + HINGE.replace("margin: float", "margin: no_such_package.X")
+    (project / "my" / "broken.py").write_text(text, "utf-8")
     done = mmkd(project, "check", "tiny.yaml", "losses.own={kind: my.broken, teacher: image, task: risk}")
     assert done.returncode == 1
     assert "No module named 'no_such_package'" in done.stderr

@@ -6,7 +6,7 @@ layers, the tasks and the dtype. Word-level outputs are ragged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from mmkd.arrays import ArrayWriter, stored
 from mmkd.data.batches import load, reading_rows, to_device
 from mmkd.data.corpus import Corpus
+from mmkd.errors import MmkdError
 from mmkd.teachers.base import Speaker, Teacher
 from mmkd.types import Batch, Hidden, Outputs
 
@@ -30,14 +31,16 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 2e-3, "bf16": 2e-2}
 """Largest difference to the live teacher, relative to the largest value: rounding of the dtype and of batching."""
 
 
-class CacheError(Exception):
+class CacheError(MmkdError):
     """A cache cannot hold, or does not hold, what the teacher says; the message says what and where."""
 
 
 class CachedTeacher(Speaker):
     """Speaks from the cache exactly as the live teacher would, for the rows of one corpus."""
 
-    def __init__(self, teacher: Teacher, corpus: Corpus, arrays: list[Mapping[str, np.ndarray]], dtype: str) -> None:
+    def __init__(
+        self, teacher: Teacher, corpus: Corpus, arrays: Sequence[Mapping[str, np.ndarray]], dtype: str
+    ) -> None:
         """corpus: the one that the cache was made for. arrays: for each of its splits, what is stored."""
         super().__init__()
         self.name, self.shape = teacher.name, teacher.shape
@@ -190,9 +193,7 @@ def _to_numpy(values: Tensor, name: str, dtype: str, where: str, ids: tuple[str,
     return narrow.view(torch.uint16).numpy() if dtype == "bf16" else narrow.numpy()
 
 
-def _compare(
-    reader: CachedTeacher, teacher: Teacher, corpus: Corpus, dtype: str, device: torch.device
-) -> None:
+def _compare(reader: CachedTeacher, teacher: Teacher, corpus: Corpus, dtype: str, device: torch.device) -> None:
     """Ask the live teacher again about a few rows, spread over the corpus, on every use."""
     rows = np.unique(np.linspace(0, len(corpus) - 1, CHECKED_ROWS).astype(int))
     batch = to_device(corpus.batch(rows), device)

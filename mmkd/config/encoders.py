@@ -6,7 +6,6 @@ from pydantic import Field, Strict, model_validator
 
 from mmkd.config.section import PositiveInt, Section
 
-
 Channels = Annotated[tuple[float, float, float], Strict(False)]
 
 

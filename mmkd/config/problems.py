@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from mmkd.errors import MmkdError
+
 KeyPath = tuple[str | int, ...]
 """The keys that lead to a value, `("losses", "bert_ner", "task")`, with positions for the items of lists."""
 
@@ -43,7 +45,7 @@ class Problem:
         return ": ".join(filter(None, (str(self.place), dotted(self.path), self.message)))
 
 
-class ConfigError(ValueError):
+class ConfigError(MmkdError):
     """Every mistake of an experiment file, its base and its overrides, sorted by file and line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

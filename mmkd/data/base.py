@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmkd.data._code import code_files
+from mmkd.errors import MmkdError
 
 if TYPE_CHECKING:
     from mmkd.config.section import Section
@@ -40,7 +41,7 @@ class Example:
     labels: Mapping[str, Label]
 
 
-class DataError(Exception):
+class DataError(MmkdError):
     """Data that cannot be used as its card says. file, row (a line, from 1) and field are None where there is none."""
 
     def __init__(self, file: Path | str | None, row: int | None, field: str | None, message: str) -> None:

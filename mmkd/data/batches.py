@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from mmkd.types import Batch
 
 POOL = 50
 """Batches that are sorted by length together: large enough to save padding, small enough to stay random."""
-
-T = TypeVar("T")
 
 
 def training_rows(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -44,7 +42,7 @@ def load(corpus: Corpus, rows: list[np.ndarray], workers: int = 0) -> Iterable[B
     return DataLoader(corpus, sampler=rows, batch_size=None, num_workers=workers, generator=generator)
 
 
-def to_device(value: T, device: torch.device) -> T:
+def to_device(value: Any, device: torch.device) -> Any:
     """A batch, or a part of one, on another device."""
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)

@@ -20,6 +20,7 @@ from mmkd.config.section import Names, PositiveInt, Section
 from mmkd.data._front_matter import read
 from mmkd.data._mistakes import Location, mistakes
 from mmkd.data.base import DataError, Source
+from mmkd.errors import MmkdError
 
 FOLDER = "data_cards"
 
@@ -35,7 +36,7 @@ class CardError(ConfigError):
         self.path, self.line = path, self.problems[0].line
 
 
-class OptionError(Exception):
+class OptionError(MmkdError):
     """Options that a card's source does not take. mistakes: (place below the options, message)."""
 
     def __init__(self, found: list[tuple[Location, str]]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mmkd.data.encode import MISSING, DataSplit
 from mmkd.data.pixels import ImageReader
@@ -24,14 +25,18 @@ class Readers:
     image: Mapping[str, ImageReader]
 
 
-class Corpus:
+class Corpus(Dataset[Batch]):
     """Rows of several data splits, one after the other. A row that a data set does not label has no label.
 
     tasks: task -> level, `example` or `word`. names: for each split, experiment task -> the card's task.
     """
 
     def __init__(
-        self, splits: Sequence[DataSplit], names: Sequence[Mapping[str, str]], tasks: Mapping[str, str], readers: Readers
+        self,
+        splits: Sequence[DataSplit],
+        names: Sequence[Mapping[str, str]],
+        tasks: Mapping[str, str],
+        readers: Readers,
     ) -> None:
         """Encode what is not encoded yet, and open it."""
         self.splits, self.tasks, self.readers = tuple(splits), dict(tasks), readers

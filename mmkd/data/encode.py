@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkd.arrays import ArrayWriter, code_hash, stored
-from mmkd.data.base import Example, Source
+from mmkd.data.base import Example, Label, Source
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import TextReader
 
@@ -96,11 +96,16 @@ class DataSplit:
         for task, level in self.label_levels.items():
             labels = [example.labels.get(task) for example in examples]
             writer.put(f"has_label.{task}", np.array([label is not None for label in labels]))
-            if level == "example":
-                values = [MISSING if label is None else label for label in labels]
-            else:
-                values = [i for label, n in zip(labels, words, strict=True) for i in label or (MISSING,) * n]
+            counts = words if level == "word" else [1] * len(examples)
+            values = [value for label, n in zip(labels, counts, strict=True) for value in _values(label, n)]
             writer.put(f"labels.{task}", np.array(values, np.int32))
+
+
+def _values(label: Label | None, count: int) -> tuple[int, ...]:
+    """A label as one value per word, or as one in all; `count` times MISSING where there is none."""
+    if label is None:
+        return (MISSING,) * count
+    return label if isinstance(label, tuple) else (label,)
 
 
 def _offsets(lengths: list[int]) -> np.ndarray:

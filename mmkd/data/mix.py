@@ -85,7 +85,7 @@ class Mix:
 
     def ceilings(self, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """Best reachable scores by experiment task, from the data sets that know them."""
-        found = {}
+        found: dict[str, dict[str, dict[str, float]]] = {}
         for member in self.members:
             known = member.source.ceilings(split) or {}
             found |= {task: known[name] for task, name in member.tasks.items() if name in known}
@@ -99,8 +99,8 @@ class Mix:
         key = (member.name, split)
         if key not in self._splits:
             levels = {name: "word" if task.kind == "tag" else "example" for name, task in member.card.tasks.items()}
-            limit = member.use.limit.get(split)
-            self._splits[key] = DataSplit(member.name, split, member.source, self._folder, levels, limit)
+            limits: dict[str, int] = {**member.use.limit}
+            self._splits[key] = DataSplit(member.name, split, member.source, self._folder, levels, limits.get(split))
         return self._splits[key]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 class ImageEncoder(nn.Module):
     """Pixels to features. Layer n is timm's n-th intermediate: a block of a transformer, a stage of a ConvNet."""
+
+    model: Any  # timm's models share no typed base
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: Config, layers: Sequence[int] = ()) -> None:
         """layers: the layers to return, beside the last.
@@ -38,7 +42,9 @@ class ImageEncoder(nn.Module):
         for name, values in (("mean", config.mean or stated["mean"]), ("std", config.std or stated["std"])):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         # timm states the width before the head, and some heads widen it.
-        self.width: int = self._without_trace(torch.zeros(1, 3, config.size, config.size, dtype=torch.uint8)).pooled.shape[1]
+        self.width: int = self._without_trace(
+            torch.zeros(1, 3, config.size, config.size, dtype=torch.uint8)
+        ).pooled.shape[1]
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Training mode, in which frozen batch norms still use their stored statistics."""

@@ -1,5 +1,7 @@
 """The one error of the report: records and table files that a table cannot honestly be made from."""
 
+from mmkd.errors import MmkdError
 
-class ReportError(Exception):
+
+class ReportError(MmkdError):
     """A table cannot be made; the message names the place, what was found, what was expected and what to do."""

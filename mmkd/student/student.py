@@ -36,7 +36,7 @@ class Student(nn.Module):
         """
         super().__init__()
         self.config, self.tasks = config, dict(tasks)
-        encoders: dict[str, nn.Module] = {}
+        encoders: dict[str, TextEncoder | ImageEncoder] = {}
         if config.text is not None:
             encoders["text"] = TextEncoder(config.text, readers.text[READER], layers.get("text", ()))
         if config.image is not None:
@@ -46,7 +46,10 @@ class Student(nn.Module):
         self.project = nn.ModuleDict({name: nn.Linear(module.width, width) for name, module in encoders.items()})
         self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in encoders})
         self.fuse = nn.Sequential(
-            nn.LayerNorm(width * len(encoders)), nn.Linear(width * len(encoders), width), nn.GELU(), nn.Linear(width, width)
+            nn.LayerNorm(width * len(encoders)),
+            nn.Linear(width * len(encoders), width),
+            nn.GELU(),
+            nn.Linear(width, width),
         )
         self.word = nn.Sequential(nn.Linear(encoders["text"].width, width), nn.GELU()) if "text" in encoders else None
         self.dropout = nn.Dropout(config.dropout)
@@ -72,14 +75,15 @@ class Student(nn.Module):
         return Outputs(logits, speaks, kept, pooled, has, {name: e.hidden for name, e in encoded.items()}, fused)
 
     def _encode(self, modality: str, batch: Batch) -> Encoded:
-        if modality == "text":
-            return self.encoders["text"](batch.tokens[READER], batch.word_mask.shape[1])
-        return self.encoders["image"](batch.images[READER], batch.has_image)
+        encoder = self.encoders[modality]
+        if isinstance(encoder, TextEncoder):
+            return encoder(batch.tokens[READER], batch.word_mask.shape[1])
+        return encoder(batch.images[READER], batch.has_image)
 
     def _words(self, batch: Batch, encoded: Mapping[str, Encoded]) -> tuple[Tensor | None, Tensor]:
         if self.word is None:
             return None, torch.zeros_like(batch.word_mask)
-        last: Hidden = encoded["text"].hidden[self.encoders["text"].depth - 1]
+        last: Hidden = encoded["text"].hidden[self.shape.depth["text"] - 1]
         kept = last.mask & batch.word_mask & batch.has_text[:, None]
         return self.dropout(self.word(last.values)), kept
 

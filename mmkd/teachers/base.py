@@ -58,7 +58,5 @@ def apply_heads(
     """
     features = {"example": example, "word": words}
     return {
-        name: modules[name](feature)
-        for name, task in tasks.items()
-        if (feature := features[task.level]) is not None
+        name: modules[name](feature) for name, task in tasks.items() if (feature := features[task.level]) is not None
     }

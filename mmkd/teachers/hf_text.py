@@ -38,7 +38,9 @@ class Teacher(Base):
         self.dropout = nn.Dropout(config.dropout)
         self.heads = heads(tasks, self.encoder.width)
         width = self.encoder.width
-        self.shape = OutputShape({"text": width}, {"text": dict.fromkeys(config.layers, width)}, {"text": self.encoder.depth})
+        self.shape = OutputShape(
+            {"text": width}, {"text": dict.fromkeys(config.layers, width)}, {"text": self.encoder.depth}
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         """Logits, the mean of the last layer's sub-tokens as pooled feature, and the layers kept, by word."""

@@ -142,13 +142,14 @@ ROWS = [Row("Acme shares fell sharply"), Row("profit rises"), Row("", 10)]
 def save_bert(folder: Path) -> None:
     own = reader([row.text.split() for row in ROWS], folder)
     own.tokenizer.save_pretrained(folder)
-    BertModel(BertConfig(own.vocabulary, 16, pad_token_id=own.padding, **SIZES)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=own.vocabulary, hidden_size=16, pad_token_id=own.padding, **SIZES)).save_pretrained(folder)
 
 
 def save_distilbert(folder: Path) -> None:
     own = reader([row.text.split() for row in ROWS], folder)
     own.tokenizer.save_pretrained(folder)
-    config = DistilBertConfig(own.vocabulary, 34, n_layers=2, n_heads=2, dim=16, hidden_dim=32, pad_token_id=own.padding)
+    sizes = {"max_position_embeddings": 34, "n_layers": 2, "n_heads": 2, "dim": 16, "hidden_dim": 32}
+    config = DistilBertConfig(vocab_size=own.vocabulary, pad_token_id=own.padding, **sizes)
     DistilBertModel(config).save_pretrained(folder)
 
 
@@ -167,7 +168,8 @@ def save_roberta(folder: Path) -> None:
         tokenizer_file=str(folder / "bpe.json"), sep_token="</s>", cls_token="<s>", **special
     )
     own.save_pretrained(folder)
-    RobertaModel(RobertaConfig(len(own), 16, pad_token_id=own.pad_token_id, **SIZES)).save_pretrained(folder)
+    config = RobertaConfig(vocab_size=len(own), hidden_size=16, pad_token_id=own.pad_token_id, **SIZES)
+    RobertaModel(config).save_pretrained(folder)
 
 
 @pytest.mark.parametrize("save", [save_bert, save_distilbert, save_roberta])
