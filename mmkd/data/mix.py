@@ -99,7 +99,7 @@ class Mix:
         key = (member.name, split)
         if key not in self._splits:
             levels = {name: "word" if task.kind == "tag" else "example" for name, task in member.card.tasks.items()}
-            limits: dict[str, int] = {**member.use.limit}
+            limits = {str(name): rows for name, rows in member.use.limit.items()}
             self._splits[key] = DataSplit(member.name, split, member.source, self._folder, levels, limits.get(split))
         return self._splits[key]
 

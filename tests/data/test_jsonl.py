@@ -8,6 +8,7 @@ import pytest
 from tiny_sets import archive, picture, source_of
 
 from mmkd.data.base import DataError, Example
+from mmkd.data.card import CardError
 
 TASKS = {"mood": {"kind": "classify", "labels": ["sad", "happy"]}}
 SOURCE: dict[str, Any] = {
@@ -216,6 +217,6 @@ def test_labels_that_do_not_fit_the_card_are_named(root, labels, tasks, says):
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(root, change, says):
-    with pytest.raises(ValueError, match=r"mmkd\.source") as caught:
+    with pytest.raises(CardError, match=r"mmkd\.source") as caught:
         source_of(root, SOURCE | change, TASKS)
     assert says in str(caught.value)

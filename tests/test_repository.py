@@ -1,0 +1,42 @@
+"""What is committed beside the code follows from it: the schema, the tables, the README."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mmkd.config import plugins
+from mmkd.config.schema import json_schema
+from mmkd.report.tables import check_tables
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_schema_that_editors_read_is_current() -> None:
+    stored = json.loads((ROOT / "experiments" / "experiment.schema.json").read_text("utf-8"))
+    assert stored == json_schema(), "write it again: mmkd schema --out experiments/experiment.schema.json"
+
+
+def test_every_table_follows_from_the_ledger() -> None:
+    assert check_tables(ROOT / "results" / "tables", ROOT / "results" / "records") == []
+
+
+def test_the_tree_in_the_readme_names_every_source_file() -> None:
+    tree = README.partition("## The tree")[2].partition("\n## ")[0]
+    for path in sorted((ROOT / "mmkd").rglob("*.py")):
+        if path.name != "__init__.py":
+            assert re.search(rf"\b{path.stem}\b", tree), f"{path.relative_to(ROOT)} is not in the README's tree"
+
+
+def test_the_numbers_in_the_readme_are_those_of_the_table() -> None:
+    shown = README.partition("<!-- quickstart table -->\n")[2].partition("<!-- end -->")[0].strip()
+    table = (ROOT / "results" / "tables" / "quickstart.md").read_text("utf-8")
+    assert shown and shown in table
+
+
+@pytest.mark.parametrize("folder", ["losses", "tasks", "teachers", "weighting"])
+def test_the_readme_names_every_kind(folder: str) -> None:
+    for kind in plugins.kinds(folder):
+        assert f"`{kind}`" in README, f"{folder}: `{kind}` is not in the README"

@@ -1,0 +1,300 @@
+"""One experiment from end to end, in a project of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from rich.progress import Progress
+
+import mmkd.run
+from mmkd import checkpoint
+from mmkd.arrays import file_hash
+from mmkd.config.load import load
+from mmkd.data import market_notes
+from mmkd.data.base import Example
+from mmkd.record import RecordError, RunRecord, read_record
+from mmkd.run import make_ready, run_experiment, run_seed
+from tiny_project import experiment, make_project, plain_experiment, same_weights, student_alone
+
+QUIET = Progress(disable=True)
+
+
+def run(plain: dict[str, Any], near: Path, **options: Any) -> tuple[list[RunRecord], list[str]]:
+    said: list[str] = []
+    return run_experiment(experiment(plain), near, QUIET, "the command", say=said.append, **options), said
+
+
+def run_folder(near: Path, name: str = "tiny") -> Path:
+    (folder,) = (near.parent / "results" / "runs").glob(f"{name}-*")
+    return folder
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return checkpoint.load(folder / "student")[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunRecord], list[str]]:
+    """The whole tiny experiment, run once: where it lies, its records, and what was said. Not to be changed."""
+    near = make_project(tmp_path_factory.mktemp("run") / "project")
+    records, said = run(plain_experiment(), near)
+    return near, records, said
+
+
+def test_every_seed_and_teacher_has_a_record_that_reads_back(finished):
+    near, records, _ = finished
+    assert [(record.role, record.teacher, record.seed) for record in records] == [
+        ("student", None, 0),
+        ("student", None, 1),
+        ("teacher", "bert", 0),
+        ("teacher", "net", 0),
+    ]
+    for record, name in zip(records, ("seed0", "seed1", "teacher-bert", "teacher-net"), strict=True):
+        folder = run_folder(near) / name
+        assert read_record(folder / "record.json") == record
+        assert record.predictions == file_hash(folder / "predictions.parquet")
+        assert record.command == "the command"
+        assert record.test_openings == 1
+        assert record.selection.split == "validation"
+        tasks = {"bert": {"sentiment", "ner"}, "net": {"risk"}}.get(record.teacher or "", {"sentiment", "ner", "risk"})
+        for split in ("validation", "test"):
+            assert record.scores[split].keys() == tasks
+        assert record.primary.keys() == tasks
+        best = max(record.history, key=lambda entry: entry["mean_score"])
+        assert (record.selection.epoch, record.selection.value) == (best["epoch"], best["mean_score"])
+        assert record.mean_score("validation") == pytest.approx(best["mean_score"])
+
+
+def test_the_record_says_what_made_it(finished):
+    _, records, _ = finished
+    student = records[0]
+    assert student.experiment == experiment(plain_experiment()).dump()
+    assert student.data.keys() == {f"market_notes/{split}" for split in ("train", "transfer", "validation", "test")}
+    assert student.teachers.keys() == {"bert", "net"}
+    assert {"weights", "code", "layers"} <= student.teachers["bert"].keys()
+    assert student.packages["torch"]
+    assert student.machine.threads == 1
+    assert student.seconds.keys() == {"open", "teach", "cache", "train", "evaluate"}
+    assert student.parameters > 1000
+    losses = plain_experiment()["losses"]
+    for entry in student.history:
+        assert entry["terms"].keys() == losses.keys()
+        assert entry["weights"].keys() == {"sentiment", "ner", "risk"}
+
+
+def test_the_predictions_file_holds_the_test_split(finished):
+    near, _, _ = finished
+    rows = pq.read_table(run_folder(near) / "seed0" / "predictions.parquet").to_pylist()
+    assert {row["id"].split("/")[1] for row in rows} == {"test"}
+    assert sum(row["task"] == "risk" for row in rows) == 16
+
+
+def test_the_stored_experiment_loads_back_equal(finished):
+    near, _, _ = finished
+    for name in ("seed0", "teacher-net"):
+        assert load(run_folder(near) / name / "experiment.yaml") == experiment(plain_experiment())
+
+
+def test_seeds_differ_and_the_student_is_kept(finished):
+    near, _, _ = finished
+    one, other = (weights(run_folder(near) / name) for name in ("seed0", "seed1"))
+    assert one.keys() == other.keys()
+    assert not same_weights(one, other)
+    assert not any("projection" in name or "log_variances" in name for name in one)
+
+
+@pytest.fixture
+def copied(finished, tmp_path: Path) -> tuple[Path, list[RunRecord]]:
+    """A copy of the finished project, which a test may run again."""
+    near, records, _ = finished
+    shutil.copytree(near.parent, tmp_path / "project")
+    return tmp_path / "project" / near.name, records
+
+
+def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_training(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("mmkd.run.train", no_training)
+    monkeypatch.setattr("mmkd.teach.train", no_training)
+
+
+def test_what_is_finished_is_reused(copied, monkeypatch: pytest.MonkeyPatch):
+    near, records = copied
+    forbid_training(monkeypatch)
+    again, said = run(plain_experiment(), near)
+    assert again == records
+    assert [line.split(":")[0] for line in said[1:]] == ["seed 0", "seed 1"]
+
+
+def test_more_seeds_run_the_new_ones_alone(copied, monkeypatch: pytest.MonkeyPatch):
+    near, records = copied
+    monkeypatch.setattr("mmkd.teach.train", None)  # a teacher that trained again would fail
+    again, said = run({**plain_experiment(), "seeds": [1, 2]}, near)
+    assert again[0] == records[1]
+    assert again[1].seed == 2
+    assert len(said) == 2
+
+
+def test_fresh_runs_again_with_the_same_bits(copied):
+    near, records = copied
+    before = weights(run_folder(near) / "seed0")
+    again, said = run({**plain_experiment(), "seeds": [0]}, near, fresh=True)
+    assert len(said) == 1
+    assert same_weights(weights(run_folder(near) / "seed0"), before)
+    assert again[0].scores == records[0].scores
+    assert again[0].history == records[0].history
+    assert again[0].created >= records[0].created
+    assert again[0].seconds != records[0].seconds
+
+
+def test_seeds_in_processes_have_the_same_scores(copied):
+    near, records = copied
+    before = [weights(run_folder(near) / f"seed{seed}") for seed in (0, 1)]
+    again, _ = run(plain_experiment(), near, fresh=True, jobs=2)
+    for seed in (0, 1):
+        assert again[seed].scores == records[seed].scores
+        assert same_weights(weights(run_folder(near) / f"seed{seed}"), before[seed])
+
+
+def test_live_teachers_give_what_cached_ones_give(copied, finished):
+    near, records = copied
+    plain = plain_experiment()
+    plain["seeds"], plain["name"] = [0], "live"
+    plain["train"] |= {"cache": False}
+    live = run(plain, near)[0][0]
+    for entry, cached_entry in zip(live.history, records[0].history, strict=True):
+        for name, value in cached_entry["terms"].items():
+            assert entry["terms"][name] == pytest.approx(value, rel=2e-2, abs=2e-3)  # the cache rounds to fp16
+
+
+def test_a_changed_record_is_refused_not_reused(copied):
+    near, _ = copied
+    path = run_folder(near) / "seed0" / "record.json"
+    path.write_text(path.read_text("utf-8").replace('"seed": 0', '"seed": 5'), "utf-8")
+    with pytest.raises(RecordError, match="does not match its own sha256"):
+        run(plain_experiment(), near)
+
+
+def test_another_teacher_makes_another_record(copied, monkeypatch: pytest.MonkeyPatch):
+    near, records = copied
+    (folder,) = (near.parent / "results" / "teachers").glob("net-*")
+    found, facts, sha256 = checkpoint.load(folder)
+    name = next(iter(found))
+    checkpoint.save(folder, found | {name: found[name] * 1.01}, facts)
+    again, said = run({**plain_experiment(), "seeds": [0]}, near)
+    assert len(said) == 1  # nothing is called finished
+    assert again[0].teachers["net"]["weights"] != records[0].teachers["net"]["weights"] == sha256
+    assert again[0].teachers["bert"] == records[0].teachers["bert"]
+
+
+Reads = Callable[[], list[str]]
+
+
+@pytest.fixture
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens, in order: `read SPLIT`, `trained`."""
+    events: list[str] = []
+    read, train = market_notes.Source.read, mmkd.run.train
+
+    def spy(self: market_notes.Source, split: str) -> Iterator[Example]:
+        events.append(f"read {split}")
+        return read(self, split)
+
+    def trained(*arguments: Any) -> Any:
+        result = train(*arguments)
+        events.append("trained")
+        return result
+
+    monkeypatch.setattr(market_notes.Source, "read", spy)
+    monkeypatch.setattr(mmkd.run, "train", trained)
+    return events
+
+
+def test_the_test_split_is_read_after_training_alone(project: Path, spied: list[str]):
+    run(plain_experiment() | {"seeds": [0]}, project)
+    first = spied.index("trained")
+    assert "read test" in spied[first:]
+    assert "read test" not in spied[:first]
+    assert {"read train", "read transfer", "read validation"} <= set(spied[:first])  # the spy does see reads
+
+
+def test_without_test_the_split_is_never_read(project: Path, spied: list[str], tmp_path: Path):
+    ready = make_ready(experiment(student_alone()), project, QUIET)
+    record = run_seed(ready, 0, tmp_path / "trial", "trial", test=False)
+    assert "read test" not in spied
+    assert "trained" in spied
+    assert record.test_openings == 0
+    assert record.scores.keys() == {"validation"}
+    assert record.ceilings == {}
+    run_seed(ready, 0, tmp_path / "trial", "trial")
+    assert "read test" in spied  # the control
+
+
+def test_test_labels_reach_neither_selection_nor_weights(project: Path, monkeypatch: pytest.MonkeyPatch):
+    plain = student_alone(epochs=3)
+    before = run(plain, project)[0][0]
+    kept = weights(run_folder(project) / "seed0")
+    read = market_notes.Source.read
+
+    def flipped(self: market_notes.Source, split: str) -> Iterator[Example]:
+        for example in read(self, split):
+            labels = {name: 2 - label if name == "sentiment" else label for name, label in example.labels.items()}
+            yield Example(example.id, example.words, example.image, labels if split == "test" else example.labels)
+
+    fingerprint = market_notes.Source.fingerprint
+    monkeypatch.setattr(market_notes.Source, "read", flipped)
+    monkeypatch.setattr(
+        market_notes.Source, "fingerprint", lambda self, split: fingerprint(self, split) + "flipped" * (split == "test")
+    )
+    after = run(plain, project)[0][0]
+    assert after.scores["test"]["sentiment"] != before.scores["test"]["sentiment"]
+    assert after.selection == before.selection
+    assert after.history == before.history
+    assert same_weights(weights(run_folder(project) / "seed0"), kept)
+
+
+def test_the_teacher_is_found_again_and_follows_what_made_it(copied, monkeypatch: pytest.MonkeyPatch):
+    near, _ = copied
+    trained: list[str] = []
+    teach = mmkd.run.prepare.__globals__["train"]
+
+    def spy(players: Any, *arguments: Any, **options: Any) -> Any:
+        trained.append(players.network.name)
+        return teach(players, *arguments, **options)
+
+    monkeypatch.setattr("mmkd.teach.train", spy)
+    plain = plain_experiment()
+    make_ready(experiment(plain), near, QUIET)
+    plain["losses"]["bert_ner"] |= {"temperature": 2.0}
+    plain["teachers"]["net"]["layers"] = [1, 2]  # what is kept does not change the weights
+    make_ready(experiment(plain), near, QUIET)
+    assert trained == []
+    plain["teachers"]["net"]["finetune"] = {"epochs": 1, "batch_size": 8, "lr": 2e-3}
+    make_ready(experiment(plain), near, QUIET)
+    assert trained == ["net"]
+    plain["data"]["market_notes"]["options"]["seed"] = 1
+    make_ready(experiment(plain), near, QUIET)
+    assert trained == ["net", "bert", "net"]
+
+
+def test_a_damaged_teacher_is_named(copied):
+    near, _ = copied
+    (folder,) = (near.parent / "results" / "teachers").glob("bert-*")
+    path = folder / checkpoint.WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match=rf"{folder.name}/weights\.safetensors: sha256"):
+        make_ready(experiment(plain_experiment()), near, QUIET)
+
+
+def test_a_report_stops_a_run_early(project: Path, tmp_path: Path):
+    ready = make_ready(experiment(student_alone(epochs=4)), project, QUIET)
+    record = run_seed(ready, 0, tmp_path / "trial", "trial", report=lambda entry: entry["epoch"] == 1, test=False)
+    assert len(record.history) == 2
