@@ -103,8 +103,12 @@ def test_scores_are_the_tasks_own(tmp_path: Path):
     moods = [row for row in evaluation.predictions if row["task"] == "mood"]
     right = sum(int(row["labels"] == row["predictions"]) for row in moods)
     assert evaluation.scores["mood"]["accuracy"].value == pytest.approx(right / 30)
-    words = [(gold, guess) for row in evaluation.predictions if row["task"] == "ner"
-             for gold, guess in zip(row["labels"], row["predictions"], strict=True)]
+    words = [
+        (gold, guess)
+        for row in evaluation.predictions
+        if row["task"] == "ner"
+        for gold, guess in zip(row["labels"], row["predictions"], strict=True)
+    ]
     assert evaluation.scores["ner"]["accuracy"].value == pytest.approx(sum(a == b for a, b in words) / len(words))
     firsts = [evaluation.scores[task][metric].value for task, metric in primary_metrics(evaluation.scores).items()]
     assert evaluation.mean_score() == pytest.approx(sum(firsts) / 3)

@@ -98,7 +98,9 @@ def test_gradients_reach_each_term_with_its_coefficient():
     assert [term.scale.grad.item() for term in terms.values()] == [6.0, 2.5]
 
 
-@pytest.mark.parametrize(("kind", "progress", "weight"), [("linear", 0.25, 1.5), ("cosine", 0.5, 1.0), ("cosine", 0, 2.0)])
+@pytest.mark.parametrize(
+    ("kind", "progress", "weight"), [("linear", 0.25, 1.5), ("cosine", 0.5, 1.0), ("cosine", 0, 2.0)]
+)
 def test_schedules_follow_the_progress(kind: str, progress: float, weight: float):
     schedule = Schedule.model_validate({"kind": kind, "from": 2.0, "to": 0.0})
     found = objective({"a": inside("mood", 10.0, schedule), "b": outside(1.0, schedule)}, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def test_seeds_in_processes_have_the_same_scores(copied):
         assert same_weights(weights(run_folder(near) / f"seed{seed}"), before[seed])
 
 
-def test_live_teachers_give_what_cached_ones_give(copied, finished):
+def test_live_teachers_give_what_cached_ones_give(copied):
     near, records = copied
     plain = plain_experiment()
     plain["seeds"], plain["name"] = [0], "live"
@@ -191,9 +191,6 @@ def test_another_teacher_makes_another_record(copied, monkeypatch: pytest.Monkey
     assert len(said) == 1  # nothing is called finished
     assert again[0].teachers["net"]["weights"] != records[0].teachers["net"]["weights"] == sha256
     assert again[0].teachers["bert"] == records[0].teachers["bert"]
-
-
-Reads = Callable[[], list[str]]
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ def corpus_of(folder: Path, rows: list[Row] | None = None) -> Corpus:
     return listed_corpus(rows or random_rows(20), folder, "student", "bert")
 
 
-def players_of(corpus: Corpus, steady: bool = False, taught: bool = False, weighting: Weighting | None = None) -> Players:
+def players_of(
+    corpus: Corpus, steady: bool = False, taught: bool = False, weighting: Weighting | None = None
+) -> Players:
     torch.manual_seed(0)
     text, dropout = (STEADY, 0.0) if steady else (TEXT, 0.1)
     config = StudentConfig.model_validate(
@@ -195,9 +197,7 @@ def test_accumulated_batches_are_one_large_batch(
     for size, count in ((rows, 1), (8 // accumulate if rows == 8 else 4, accumulate)):
         weighting = kind.Weighting(kind.Config(), list(TASKS))
         players = players_of(corpus, steady=True, weighting=weighting)
-        found.append(
-            gradients_at_steps(monkeypatch, players, corpus, tmp_path, batch_size=size, accumulate=count)
-        )
+        found.append(gradients_at_steps(monkeypatch, players, corpus, tmp_path, batch_size=size, accumulate=count))
     assert [len(steps) for steps in found] == [1, 1]
     (whole,), (parts,) = found
     assert whole.keys() == parts.keys()

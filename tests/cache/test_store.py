@@ -145,7 +145,9 @@ def test_what_does_not_fit_the_dtype_is_refused_and_named(tmp_path: Path, size: 
     teacher = text_teacher(corpus)
     with torch.no_grad():
         teacher.heads["mood"].bias[0] = size
-    with pytest.raises(CacheError, match=r"teacher bert, listed/train: logits\.mood of train/\d+ is not finite as fp16"):
+    with pytest.raises(
+        CacheError, match=r"teacher bert, listed/train: logits\.mood of train/\d+ is not finite as fp16"
+    ):
         fill_cache(teacher, corpus, tmp_path / "cache", "fp16")
     assert list((tmp_path / "cache" / "bert").iterdir()) == []
     if size == 1e5:

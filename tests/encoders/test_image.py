@@ -122,7 +122,9 @@ def test_frozen_batch_norms_keep_their_statistics_in_training():
     assert same_weights(buffers(own), before)
 
 
-@pytest.mark.parametrize(("model", "size", "side"), [("test_vit", 48, 3), ("test_vit", 64, 4), ("test_convnext", 64, 2)])
+@pytest.mark.parametrize(
+    ("model", "size", "side"), [("test_vit", 48, 3), ("test_vit", 64, 4), ("test_convnext", 64, 2)]
+)
 def test_models_with_and_without_a_fixed_size_take_the_size_asked_for(model: str, size: int, side: int):
     (last,) = build(model, size=size).eval()(pixels(1, size), ALL[:1]).hidden.values()
     assert last.grid == (side, side)  # patches of 16 pixels; four stages that end at a 32nd

@@ -22,7 +22,18 @@ from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.tokens import text_reader
 from mmkd.encoders.base import Encoded
 from mmkd.encoders.text import TextEncoder, masked_mean, word_weights
-from tiny_project import BERT, LEVELS, Listed, Row, data_split, everything, listed_corpus, random_rows, reader, text_config
+from tiny_project import (
+    BERT,
+    LEVELS,
+    Listed,
+    Row,
+    data_split,
+    everything,
+    listed_corpus,
+    random_rows,
+    reader,
+    text_config,
+)
 
 WORDS = torch.tensor([[-1, 0, 0, 2, 2, 2, -1, -1], [-1, 1, 3, 3, -1, -1, -1, -1], [-1] * 8])
 
@@ -142,7 +153,9 @@ ROWS = [Row("Acme shares fell sharply"), Row("profit rises"), Row("", 10)]
 def save_bert(folder: Path) -> None:
     own = reader([row.text.split() for row in ROWS], folder)
     own.tokenizer.save_pretrained(folder)
-    BertModel(BertConfig(vocab_size=own.vocabulary, hidden_size=16, pad_token_id=own.padding, **SIZES)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=own.vocabulary, hidden_size=16, pad_token_id=own.padding, **SIZES)).save_pretrained(
+        folder
+    )
 
 
 def save_distilbert(folder: Path) -> None:
@@ -154,7 +167,13 @@ def save_distilbert(folder: Path) -> None:
 
 
 def save_roberta(folder: Path) -> None:
-    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+    special = {
+        "bos_token": "<s>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
     bytes_of = Tokenizer(models.BPE(unk_token="<unk>"))
     bytes_of.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -164,9 +183,7 @@ def save_roberta(folder: Path) -> None:
     bytes_of.train_from_iterator([row.text for row in ROWS] * 3, trainer)
     folder.mkdir()
     bytes_of.save(str(folder / "bpe.json"))
-    own = RobertaTokenizerFast(
-        tokenizer_file=str(folder / "bpe.json"), sep_token="</s>", cls_token="<s>", **special
-    )
+    own = RobertaTokenizerFast(tokenizer_file=str(folder / "bpe.json"), sep_token="</s>", cls_token="<s>", **special)
     own.save_pretrained(folder)
     config = RobertaConfig(vocab_size=len(own), hidden_size=16, pad_token_id=own.pad_token_id, **SIZES)
     RobertaModel(config).save_pretrained(folder)

@@ -21,9 +21,7 @@ def corpus_of(folder: Path) -> Corpus:
     return listed_corpus(random_rows(12), folder)
 
 
-def student_of(
-    corpus: Corpus, text: dict | None = TEXT, image: dict | None = IMAGE, **changes: object
-) -> Student:
+def student_of(corpus: Corpus, text: dict | None = TEXT, image: dict | None = IMAGE, **changes: object) -> Student:
     torch.manual_seed(0)
     config = Config.model_validate({"text": text, "image": image, "width": 10, **changes})
     tasks = TASKS if text else {name: task for name, task in TASKS.items() if task.level == "example"}
