@@ -73,13 +73,13 @@ def run(
 ) -> None:
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
+    command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
     with _refusals(), _progress() as (console, say, progress):
         from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 
-        command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
         records = run_experiment(experiment, file, progress, command, fresh, jobs, say)
-        console.print(score_table(records))
+    console.print(score_table(records))
 
 
 @app.command()

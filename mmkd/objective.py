@@ -20,7 +20,7 @@ class NonFiniteTerm(MmkdError):
 
 @dataclass(frozen=True)
 class Objective:
-    """values: each term's own value. by_task: coefficient x value, summed per task with a row. rest: all else."""
+    """values: of each term that has a row. by_task: coefficient x value, summed per task with a row. rest: all else."""
 
     values: dict[str, float]
     by_task: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Terms(nn.Module):
     ) -> Objective:
         """progress: share of the run's steps that are done, for schedules. step: for messages.
 
-        A task without a row in the batch is not in `by_task`: its terms all have no gradient.
+        A task's term without a row in the batch is left out, of the values too; so is a task without any such term.
         Raises NonFiniteTerm for a term that is not finite.
         """
         values: dict[str, float] = {}
@@ -48,6 +48,9 @@ class Terms(nn.Module):
         rest: Tensor | None = None
         for name, loss in self.losses.items():
             assert isinstance(loss, Loss)  # as `__init__` was given
+            group = loss.config.group
+            if group is not None and not present(loss, group, student, teachers, batch):
+                continue
             value = loss(student, teachers, batch)
             values[name] = float(value.detach())
             if not torch.isfinite(value):
@@ -56,10 +59,9 @@ class Terms(nn.Module):
                     "look at these rows, lower train.lr, or set train.clip"
                 )
             term = value_at(loss.config.weight, progress) * value
-            group = loss.config.group
             if group is None:
                 rest = term if rest is None else rest + term
-            elif present(loss, group, student, teachers, batch):
+            else:
                 by_task[group] = by_task[group] + term if group in by_task else term
         return Objective(values, by_task, rest)
 

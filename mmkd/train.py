@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from mmkd.config.experiment import Train
+from mmkd.data.base import DataError
 from mmkd.data.batches import load, to_device, training_rows
 from mmkd.data.corpus import Corpus
 from mmkd.evaluate import evaluate
@@ -62,8 +63,9 @@ def train(
     """Train the network, and keep the weights of its best validation epoch.
 
     All randomness derives from `seed` and the number of the epoch or step. progress: called with steps done, in all.
-    Raises NonFiniteTerm when a term is inf or NaN.
+    Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task.
     """
+    _require_labels(validation, players.tasks)
     network, device = players.network, accelerator.device
     trainees = nn.ModuleList([network, players.terms, players.weighting]).to(device)
     parameters = [p for p in trainees.parameters() if p.requires_grad]
@@ -116,9 +118,21 @@ def train(
             if report(entry) or stale:
                 break
     assert best is not None  # epochs > 0
+    progress(per_epoch * settings.epochs, per_epoch * settings.epochs)
     network.load_state_dict(best.weights)
     network.eval()
     return best
+
+
+def _require_labels(validation: Corpus, tasks: Iterable[str]) -> None:
+    for task in tasks:
+        if not validation.labelled(task):
+            raise DataError(
+                None,
+                None,
+                f"tasks.{task}",
+                "no row of the validation splits is labelled for it; expected some to select by",
+            )
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], batches: int) -> None:

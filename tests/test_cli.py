@@ -157,7 +157,9 @@ def test_check_names_every_planted_mistake_with_its_line(project: Path) -> None:
 
 
 def test_check_does_not_import_torch(project: Path) -> None:
-    code = "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); from mmkd.cli import main; main()"
+    code = (
+        "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); from mmkd.cli import main; main()"
+    )
     assert mmkd(project, "check", "tiny.yaml", code=code).stdout.splitlines()[-1] == "False"
 
 

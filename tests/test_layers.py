@@ -209,7 +209,7 @@ for name in sys.argv[1:]:
 def first_with_torch(*names: str) -> str:
     """The first of these modules whose import brings torch; empty when none does."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *names], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, *names], cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout.strip()
 

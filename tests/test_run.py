@@ -153,6 +153,15 @@ def test_fresh_runs_again_with_the_same_bits(copied):
     assert again[0].seconds != records[0].seconds
 
 
+def test_what_a_process_runs_has_the_same_scores(copied, tmp_path: Path):
+    near, records = copied
+    before = weights(run_folder(near) / "seed1")
+    mmkd.run._run_one(experiment(plain_experiment()).dump(), near, 1, tmp_path / "seed1", "the command")
+    assert read_record(tmp_path / "seed1" / "record.json").scores == records[1].scores
+    assert same_weights(weights(tmp_path / "seed1"), before)
+
+
+@pytest.mark.slow  # each process imports torch and all else anew
 def test_seeds_in_processes_have_the_same_scores(copied):
     near, records = copied
     before = [weights(run_folder(near) / f"seed{seed}") for seed in (0, 1)]

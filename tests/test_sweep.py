@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import EXPERIMENT, ROOT
 
 from mmkd.config.load import load
 from mmkd.config.problems import ConfigError
 from mmkd.config.section_file import load_section
 from mmkd.config.sweep_file import Sweep
+from test_cli import EXPERIMENT, ROOT
 
 SWEEP = """\
 experiment: ../tiny.yaml

@@ -16,6 +16,7 @@ from torch import nn
 import mmkd.train as loop
 from mmkd.config.experiment import Student as StudentConfig
 from mmkd.config.experiment import Train
+from mmkd.data.base import DataError
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.losses import logit_kl, supervised
 from mmkd.losses.base import Setting
@@ -216,7 +217,7 @@ def test_a_step_after_every_accumulated_group_and_at_the_end_of_an_epoch(
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, closure=None: None)
     settings = Train(epochs=2, batch_size=4, accumulate=2)
     run(players_of(corpus), corpus, tmp_path, settings=settings, progress=lambda n, total: totals.append((n, total)))
-    assert totals == [(n, 6) for n in range(1, 7)]
+    assert totals == [*((n, 6) for n in range(1, 7)), (6, 6)]  # and once more, that the run has ended
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")
@@ -287,3 +288,11 @@ def test_means_are_over_the_batches_in_which_a_name_occurred():
     sums.add(Objective({"a": 2.0}, {}, None), {})
     sums.add(Objective({"a": 6.0}, {}, None), {"mood": 3.0, "risk": 1.0})
     assert sums.means() == {"terms": {"a": 3.0, "b": 4.0}, "weights": {"mood": 2.5, "risk": 1.0}}
+
+
+def test_a_task_without_validation_labels_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    rows = [Row(row.text, row.grey, {k: v for k, v in row.labels.items() if k != "risk"}) for row in random_rows(6)]
+    with pytest.raises(DataError, match=r"tasks\.risk"):
+        train(players_of(corpus), corpus, corpus_of(tmp_path, rows), SETTINGS, 0, Accelerator(), tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()

@@ -56,6 +56,8 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
 
 def _check_teachers(parts: Parts) -> Iterator[Problem]:
     for name, teacher in parts.teachers.items():
+        if name == "student":
+            yield parts.problem(("teachers", name), "`student` is what the student is called; expected another name")
         for number, task in enumerate(teacher.tasks):
             path = ("teachers", name, "tasks", number)
             if parts.lacks("tasks", task):

@@ -62,10 +62,10 @@ def read_file(file: Path) -> tuple[Node, list[Problem]]:
         size = file.stat().st_size
         content = file.read_bytes() if size <= MAX_BYTES else None
     except OSError as error:
-        message = f"cannot be read ({error.strerror}); expected an experiment file"
+        message = f"cannot be read ({error.strerror}); expected a YAML file"
         raise ConfigError([Problem(Place(str(file)), (), message)]) from error
     if content is None:
-        message = f"found {size} bytes; expected an experiment file of at most {MAX_BYTES}"
+        message = f"found {size} bytes; expected a YAML file of at most {MAX_BYTES}"
         raise ConfigError([Problem(place, (), message)])
     try:
         text = content.decode("utf-8")
@@ -75,7 +75,7 @@ def read_file(file: Path) -> tuple[Node, list[Problem]]:
         raise ConfigError([Problem(Place(str(file), line), (), message)]) from error
     root, problems = parse(text, lambda line: Place(str(file), line))
     if root.value is None:
-        raise ConfigError([Problem(place, (), "the file is empty; expected an experiment"), *problems])
+        raise ConfigError([Problem(place, (), "the file is empty; expected `key: value` lines (a map)"), *problems])
     if not isinstance(root.value, dict):
         raise ConfigError([Problem(place, (), "expected `key: value` lines (a map)"), *problems])
     return root, problems

@@ -1,20 +1,24 @@
-"""Turns pydantic's errors about one section into plain words: what was found and what was expected."""
+"""Validates one section; pydantic's errors about it become plain words: what was found and what was expected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
 
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed, shown
 from mmkd.config.yaml_tree import Node
 
 Schema = Mapping[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
 
-SPECIAL = {"missing", "extra_forbidden", "value_error", "assertion_error"}
+OF_VALIDATORS = {"value_error", "assertion_error"}
+# All others are pydantic's, about types and bounds, or custom ones, whose words are their validator's own.
+OF_TYPES = {*get_args(ErrorType)} - {"missing", "extra_forbidden"} - OF_VALIDATORS
 TYPES = {
     "integer": "an integer",
     "number": "a number",
@@ -32,36 +36,48 @@ BOUNDS = {
 }
 
 
+def validated(section: type[Model], root: Node, path: KeyPath, problems: list[Problem]) -> Model | None:
+    """The section at the path of the tree `root`; None, and its mistakes added to `problems`, when it is wrong."""
+    try:
+        return section.model_validate(root.nearest(path).plain())
+    except ValidationError as error:
+        problems += problems_of(error, section, root, path)
+        return None
+
+
 def problems_of(error: ValidationError, section: type[BaseModel], root: Node, path: KeyPath) -> list[Problem]:
     """The mistakes in words, that of a union once for each branch.
 
-    path: where the section stands in the experiment's tree `root`.
+    path: where the section stands in the tree `root`.
     """
     try:
         schema = section.model_json_schema(by_alias=True)
     except PydanticInvalidForJsonSchema:  # a plug-in of one's own with a type of one's own
         schema = {}
     node = root.nearest(path)
-    found = [(_data_path(node, each), each) for each in error.errors(include_url=False)]
+    found = [(_data_path(node, each, schema), each) for each in error.errors(include_url=False)]
     problems = []
     for inner, each in found:
         # A list with a wrong item is also "too short", and a map for `number | map` is also "no number".
         deeper = any(other[: len(inner)] == inner and len(other) > len(inner) for other, _ in found)
-        if deeper and each["type"] not in SPECIAL:
+        if deeper and each["type"] in OF_TYPES:
             continue
         message = _message(each, inner, node, schema)
         problems.append(Problem(root.nearest((*path, *inner)).place, (*path, *inner), message))
     return problems
 
 
-def _data_path(node: Node, error: ErrorDetails) -> KeyPath:
+def _data_path(top: Node, error: ErrorDetails, schema: Schema) -> KeyPath:
     """The error's location without the names that pydantic puts in for the branches of a union."""
-    path: list[str | int] = []
+    node, path = top, list[str | int]()
     last = len(error["loc"]) - 1
     for number, key in enumerate(error["loc"]):
         inner = node.child(key)
-        if inner is None and not (number == last and error["type"] == "missing"):
-            continue
+        if inner is None:
+            # A key that the file lacks is in place where it is missing, or where its default is refused.
+            known = _map_at(schema, tuple(path), top).get("properties", {})
+            if number < last or not (error["type"] == "missing" or key in known):
+                continue
         node = inner or node
         path.append(key)
     return tuple(path)
@@ -69,21 +85,25 @@ def _data_path(node: Node, error: ErrorDetails) -> KeyPath:
 
 def _message(error: ErrorDetails, path: KeyPath, node: Node, schema: Schema) -> str:
     if error["type"] == "extra_forbidden":
-        known = list(_map_at(schema, path[:-1]).get("properties", {}))
+        known = list(_map_at(schema, path[:-1], node).get("properties", {}))
         key = str(path[-1])
         return f"unknown key `{key}`; expected one of {listed(known)}{did_you_mean(key, known)}"
     if error["type"] == "missing":
-        return f"missing; expected {described(_schema_at(schema, path, schema), schema)}"
-    if error["type"] in SPECIAL:
-        text = error["msg"].partition(", ")[2] or error["msg"]
+        return f"missing; expected {described(_schema_at(schema, path, node, schema), schema)}"
+    if error["type"] not in OF_TYPES:
+        text = error["msg"]
+        if error["type"] in OF_VALIDATORS:  # "Value error, " stands before their own words
+            text = text.partition(", ")[2] or text
         value = node.nearest(path).plain()
-        return text if isinstance(value, dict) else f"found {shown(value)}; {text}"
+        return text if isinstance(value, dict | list) else f"found {shown(value)}; {text}"
     if error["loc"][-1:] == ("[key]",):
-        names = _map_at(schema, path[:-1]).get("propertyNames", {})
-        return f"found the name `{path[-1]}`; expected {described(names, schema)}{_near(str(path[-1]), names)}"
-    wanted, value = _schema_at(schema, path, schema), node.nearest(path).plain()
+        wanted, value = _map_at(schema, path[:-1], node).get("propertyNames", {}), path[-1]
+        found = f"the name `{value}`"
+    else:
+        wanted, value = _schema_at(schema, path, node, schema), node.nearest(path).plain()
+        found = shown(value)
     expected = f"expected {described(wanted, schema)}{_near(value, wanted)}" if wanted else error["msg"]
-    return f"found {shown(value)}; {expected}"
+    return f"found {found}; {expected}"
 
 
 def _near(value: object, schema: Schema) -> str:
@@ -91,12 +111,11 @@ def _near(value: object, schema: Schema) -> str:
     return did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
 
 
-def _schema_at(schema: Schema, path: KeyPath, root: Schema) -> Schema:
-    """The JSON Schema of the value at the path; of a union, the branch that has the next key."""
-    schema = _resolved(schema, root)
+def _schema_at(schema: Schema, path: KeyPath, node: Node | None, root: Schema) -> Schema:
+    """The JSON Schema of the value at the path below `node`; of a union, a branch that has the next key."""
     if not path:
-        return schema
-    for branch in (_resolved(one, root) for one in schema.get("anyOf", [schema])):
+        return _resolved(schema, root)
+    for branch in _branches(schema, node, root):
         if isinstance(path[0], int):
             prefix = branch.get("prefixItems", [])
             inner = prefix[path[0]] if path[0] < len(prefix) else branch.get("items")
@@ -104,15 +123,22 @@ def _schema_at(schema: Schema, path: KeyPath, root: Schema) -> Schema:
             every = [*branch.get("patternProperties", {}).values(), branch.get("additionalProperties")]
             inner = branch.get("properties", {}).get(path[0], every[0])
         if isinstance(inner, dict):
-            return _schema_at(inner, path[1:], root)
+            return _schema_at(inner, path[1:], node and node.child(path[0]), root)
     return {}
 
 
-def _map_at(schema: Schema, path: KeyPath) -> Schema:
-    """The JSON Schema of the map at the path; of a union, the branch that is a map."""
-    found = _schema_at(schema, path, schema)
-    branches = [_resolved(branch, schema) for branch in found.get("anyOf", [found])]
+def _map_at(schema: Schema, path: KeyPath, node: Node) -> Schema:
+    """The JSON Schema of the map at the path below `node`; of a union, a branch that is a map."""
+    branches = _branches(_schema_at(schema, path, node, schema), node.nearest(path), schema)
     return next((branch for branch in branches if branch.get("type") == "object"), {})
+
+
+def _branches(schema: Schema, node: Node | None, root: Schema) -> list[Schema]:
+    """The branches of a union, that which knows most keys of the map `node` first; what is no union is its own one."""
+    schema = _resolved(schema, root)
+    branches = [_resolved(branch, root) for branch in schema.get("anyOf", schema.get("oneOf", [schema]))]
+    keys = node.entries.keys() if node else set[str]()
+    return sorted(branches, key=lambda branch: -len(keys & branch.get("properties", {}).keys()))
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
@@ -125,8 +151,8 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
 def described(schema: Schema, root: Schema) -> str:
     """What a JSON Schema allows, in words: `an integer greater than 0`."""
     schema = _resolved(schema, root)
-    if "anyOf" in schema:
-        return ", or ".join(described(branch, root) for branch in schema["anyOf"])
+    if "anyOf" in schema or "oneOf" in schema:
+        return ", or ".join(described(branch, root) for branch in _branches(schema, None, root))
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:

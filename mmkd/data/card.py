@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, Strict, ValidationInfo, field_validator
 
 from mmkd.config import plugins
-from mmkd.config.problems import ConfigError, Place, Problem, did_you_mean, dotted, listed, shown
+from mmkd.config.experiment import Name
+from mmkd.config.plain_words import validated
+from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_mean, dotted, listed, shown
 from mmkd.config.section import Names, PositiveInt, Section
+from mmkd.config.yaml_tree import Node, as_tree
 from mmkd.data._front_matter import read
-from mmkd.data._mistakes import Location, mistakes
 from mmkd.data.base import DataError, Source
 from mmkd.errors import MmkdError
 
@@ -39,10 +41,10 @@ class CardError(ConfigError):
 class OptionError(MmkdError):
     """Options that a card's source does not take. mistakes: (place below the options, message)."""
 
-    def __init__(self, found: list[tuple[Location, str]]) -> None:
-        """found: one or more mistakes."""
-        super().__init__(found)
-        self.mistakes = found
+    def __init__(self, mistakes: list[tuple[KeyPath, str]]) -> None:
+        """mistakes: one or more."""
+        super().__init__(mistakes)
+        self.mistakes = mistakes
 
     def __str__(self) -> str:
         """One line per mistake."""
@@ -113,7 +115,7 @@ class Definition(Section):
     files: dict[str, File] = Field(default_factory=dict)
     obtain: str | None = None
     modalities: Annotated[tuple[Literal["text", "image"], ...], Strict(False), Field(min_length=1)]
-    tasks: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], CardTask]
+    tasks: dict[Name, CardTask]
     splits: Annotated[dict[Split, PositiveInt], Field(min_length=1)]
     pii: Pii
 
@@ -180,46 +182,44 @@ def read_card(path: Path) -> Card:
         raise CardError(path, error.problems) from error
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(path, [Problem(Place(str(path)), (), f"cannot be read: {error}")]) from error
-    found, definition, about = _check(front.tree.plain())
-    problems = [*front.problems, *(Problem(front.tree.nearest(place).place, place, text) for place, text in found)]
+    problems = list(front.problems)
+    about = validated(HuggingFace, _without_block(front.tree), (), problems)
+    definition = _definition(front.tree, problems)
     if problems or definition is None or about is None:
         raise CardError(path, problems)
     return Card(**dict(definition), path=path, about=about, body=front.body)
 
 
-def _check(values: dict[str, Any]) -> tuple[list[tuple[Location, str]], Definition | None, HuggingFace | None]:
-    found: list[tuple[Location, str]] = []
-    definition = about = None
-    block = values.pop("mmkd", None)
-    try:
-        about = HuggingFace.model_validate(values)
-    except ValidationError as error:
-        found += mistakes(HuggingFace, error)
-    if not isinstance(block, dict):
-        return [*found, (("mmkd",), f"found {shown(block)}; expected the block that defines the data set")], None, about
-    try:
-        definition = Definition.model_validate(block)
-    except ValidationError as error:
-        found += [(("mmkd", *place), text) for place, text in mistakes(Definition, error)]
-    if isinstance(block.get("source"), dict):
-        _, wrong = _source_config(block["source"])
-        found += [(("mmkd", "source", *place), text) for place, text in wrong]
-    return found, definition, about
+def _without_block(tree: Node) -> Node:
+    return Node({key: node for key, node in tree.entries.items() if key != "mmkd"}, tree.place)
 
 
-def _source_config(source: Mapping[str, Any]) -> tuple[Section | None, list[tuple[Location, str]]]:
-    kind = source.get("kind")
-    known = plugins.kinds("data")
-    if not isinstance(kind, str):
-        return None, [(("kind",), f"found {shown(kind)}; expected one of {listed(known)}")]
-    try:
-        model = plugins.config_class("data", kind)
-    except (LookupError, TypeError):
-        return None, [(("kind",), f"found no source of the kind `{kind}`{did_you_mean(kind, known)}")]
-    try:
-        return model.model_validate(dict(source)), []
-    except ValidationError as error:
-        return None, mistakes(model, error)
+def _definition(tree: Node, problems: list[Problem]) -> Definition | None:
+    block = tree.child("mmkd") or Node(None, tree.place)
+    if not isinstance(block.value, dict):
+        message = f"found {shown(block.plain())}; expected the block that defines the data set"
+        problems.append(Problem(block.place, ("mmkd",), message))
+        return None
+    source = block.child("source")
+    if source is not None and isinstance(source.value, dict):
+        _source_config(tree, ("mmkd", "source"), problems)
+    return validated(Definition, tree, ("mmkd",), problems)
+
+
+def _source_config(root: Node, path: KeyPath, problems: list[Problem]) -> Section | None:
+    """The source's keys at the path of the tree; None, and the mistakes in `problems`, when they are wrong."""
+    source, known = root.nearest(path), plugins.kinds("data")
+    named = source.child("kind") or Node(None, source.place)
+    kind, message = named.value, f"found {shown(named.plain())}; expected one of {listed(known)}"
+    if isinstance(kind, str):
+        try:
+            model = plugins.config_class("data", kind)
+        except (LookupError, TypeError):
+            message = f"found no source of the kind `{kind}`{did_you_mean(kind, known)}"
+        else:
+            return validated(model, root, path, problems)
+    problems.append(Problem(named.place, (*path, "kind"), message))
+    return None
 
 
 def data_root() -> Path | None:
@@ -258,9 +258,10 @@ def open_source(card: Card, options: Mapping[str, Any], root: Path | None) -> So
     """
     if "kind" in options:
         raise OptionError([(("kind",), "an option cannot change the kind of a card's source; use another card")])
-    config, wrong = _source_config(_merged(card.source, options))
+    wrong: list[Problem] = []
+    config = _source_config(as_tree(_merged(card.source, options), Place("options")), (), wrong)
     if config is None:
-        raise OptionError(wrong)
+        raise OptionError([(problem.path, problem.message) for problem in wrong])
     _require_files(card, root)
     source: Source = plugins.load("data", str(card.source["kind"])).Source(config, card, root)
     unlisted = sorted({name for split in card.splits for name in source.files(split)} - set(card.files))

@@ -65,6 +65,11 @@ class Corpus(Dataset[Batch]):
         """Number of words of each row."""
         return np.concatenate([np.diff(rows["offsets"]) for rows in self._rows])
 
+    def labelled(self, task: str) -> int:
+        """Number of rows that have a label for the task."""
+        named = zip(self._rows, (names.get(task) for names in self._names), strict=True)
+        return sum(int(rows[f"has_label.{name}"].sum()) for rows, name in named if name is not None)
+
     def ids(self) -> list[str]:
         """Sample ids of all rows."""
         return [str(name) for rows in self._rows for name in rows["ids"]]

@@ -1,4 +1,4 @@
-"""The one error of the report: records and table files that a table cannot honestly be made from."""
+"""The one error of the report: records, folders and names that a table cannot honestly be made from."""
 
 from mmkd.errors import MmkdError
 

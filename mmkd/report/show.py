@@ -19,8 +19,9 @@ def score_table(records: Sequence[RunRecord], split: str = "test") -> Grid:
     """One line per record: each task's first metric and their mean, on a split, in percent."""
     tasks = {task: metric for record in records for task, metric in record.primary.items()}
     grid = Grid(title=f"{split} scores in percent", box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("", "seed", *(f"{task} {metric}" for task, metric in tasks.items()), "mean", "epoch kept"):
-        grid.add_column(name, justify="right" if name else "left")
+    grid.add_column("", no_wrap=True)
+    for name in ("seed", *(f"{task}\n{metric}" for task, metric in tasks.items()), "mean", "epoch\nkept"):
+        grid.add_column(name, justify="right")
     for record in records:
         who = record.name if record.teacher is None else f"teacher {record.teacher}"
         scores = [record.scores[split].get(task, {}).get(metric) for task, metric in tasks.items()]
@@ -33,7 +34,7 @@ def score_table(records: Sequence[RunRecord], split: str = "test") -> Grid:
 def print_table(table: Table, console: Console) -> None:
     """Print a table on a rich console; labels are shown as they are, without markup."""
     grid = Grid(title=Text(table.file.title), box=box.SIMPLE_HEAD, title_justify="left")
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for column in table.columns:
         grid.add_column(Text(heading(column)), justify="right")
     grid.add_column("n", justify="right")

@@ -11,7 +11,13 @@ from mmkd.config.section import Section
 
 Split = Literal["train", "validation", "test"]
 Modality = Literal["text", "image", "both"]
-Label = Annotated[str, Field(pattern=r"^[^\s`\x00-\x1f]([^`\x00-\x1f]*[^\s`\x00-\x1f])?$")]
+Label = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\s`\x00-\x1f]([^`\x00-\x1f]*[^\s`\x00-\x1f])?$",
+        description="One line of text without backticks, without blanks at its ends.",
+    ),
+]
 Digits = Annotated[int, Field(ge=0, le=12)]
 
 MEAN_SCORE = "mean_score"
@@ -89,12 +95,6 @@ def _has(section: Any, key: str) -> bool:
     return key in section if isinstance(section, dict) else hasattr(section, key)
 
 
-KINDS: dict[str, type[Section]] = {
-    "run row": RunRow,
-    "ceiling row": CeilingRow,
-    "score column": ScoreColumn,
-    "value column": ValueColumn,
-}
 Row = Annotated[
     Annotated[RunRow, Tag("run row")] | Annotated[CeilingRow, Tag("ceiling row")],
     Discriminator(_row_kind),
@@ -135,7 +135,7 @@ class TableFile(Section):
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if seeds is not None and len(set(seeds)) < len(seeds):
-            raise ValueError("expected each seed once")
+            raise ValueError(f"found {list(seeds)}; expected each seed once")
         return seeds
 
     @field_validator("baseline")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mmkd.config.problems import ConfigError
+from mmkd.config.section_file import load_section
 from mmkd.record import RunRecord
 from mmkd.report.cell import rests_on
 from mmkd.report.difference import differences
@@ -13,7 +15,6 @@ from mmkd.report.records import StoredRecord, find_records, load_records, untrac
 from mmkd.report.render import to_csv, to_latex, to_markdown
 from mmkd.report.table import Table, build_table
 from mmkd.report.table_file import TableFile
-from mmkd.report.yaml_file import read_table_file
 
 RENDERERS = {".md": to_markdown, ".tex": to_latex, ".csv": to_csv}
 COMMAND = "mmkd tables"
@@ -23,12 +24,13 @@ def write_tables(tables_folder: Path, records_folder: Path, output_folder: Path)
     """Write <name>.md, .tex and .csv for every <name>.yaml of a folder, and give back their paths.
 
     records_folder: the ledger, or scratch runs. Nothing is written unless every table can be made.
-    Raises ReportError for a mistake in a table file or records that do not fit, RecordError for untrusted records.
+    Raises ConfigError for mistakes in a table file, ReportError for records that do not fit, RecordError for untrusted
+    ones.
     """
     records = load_records(records_folder)
     texts: dict[Path, str] = {}
     for path in _table_files(tables_folder):
-        for suffix, text in _texts(read_table_file(path), records, path).items():
+        for suffix, text in _texts(load_section(path, TableFile), records, path).items():
             texts[output_folder / f"{path.stem}{suffix}"] = text
     output_folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
@@ -41,7 +43,7 @@ def table_of(path: Path, records_folder: Path) -> Table:
 
     Raises as `write_tables` does.
     """
-    return build_table(load_records(records_folder), read_table_file(path), path.stem)
+    return build_table(load_records(records_folder), load_section(path, TableFile), path.stem)
 
 
 def check_tables(tables_folder: Path, records_folder: Path) -> list[str]:
@@ -56,8 +58,8 @@ def check_tables(tables_folder: Path, records_folder: Path) -> list[str]:
     files: dict[Path, TableFile] = {}
     for path in _table_files(tables_folder):
         try:
-            files[path] = read_table_file(path)
-        except ReportError as error:
+            files[path] = load_section(path, TableFile)
+        except ConfigError as error:
             problems += str(error).splitlines()
     problems += _record_problems(stored, files)
     for path, file in files.items():

@@ -26,6 +26,7 @@ CASES = [
     (["losses.bert_ner.task=nr"], [("losses.bert_ner.task", "unknown task `nr`; ...sentiment, ner; ...mean `ner`?")]),
     (["losses.ner.task=nerr", "losses.bert_ner.task=sentiment"],
      [("tasks.ner", "no loss trains the head"), ("losses.ner.task", "unknown task `nerr`")]),
+    (["teachers.student={kind: hf_text, model: m, tasks: [ner]}"], [("teachers.student", "expected another name")]),
     (["losses.bert_ner.teacher=brt"], [("losses.bert_ner.teacher", "unknown teacher `brt`; ...mean `bert`?")]),
     (["losses.bert_ner.teacher=vit"], [("losses.bert_ner.task", "no head for `ner`; ...teachers.vit.tasks")]),
     (["losses.features.layer=10"], [("losses.features.layer", "`vit` does not keep layer 10; ...(11)")]),

@@ -173,15 +173,15 @@ def test_mistakes_of_the_base_stand_at_the_base(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "end"),
     [
-        (b"", ":1: the file is empty; expected an experiment"),
-        (b"# only a comment\n", ":1: the file is empty; expected an experiment"),
+        (b"", ":1: the file is empty; expected `key: value` lines (a map)"),
+        (b"# only a comment\n", ":1: the file is empty; expected `key: value` lines (a map)"),
         (b"- a\n- b\n", ":1: expected `key: value` lines (a map)"),
         (b"just text", ":1: expected `key: value` lines (a map)"),
         (b"a: 1\nb: \xff\xfe", ":2: found the byte 0xff; expected text in UTF-8"),
         ("a: 1".encode("utf-16"), ":1: found the byte 0xff; expected text in UTF-8"),
         (bytes(range(256)), ":2: found the byte 0x80; expected text in UTF-8"),
         (b"a: 1\n\x00\x01", ":2: found a character that text does not hold; expected a YAML file"),
-        (b"#" * (MAX_BYTES + 1), f"found {MAX_BYTES + 1} bytes; expected an experiment file of at most {MAX_BYTES}"),
+        (b"#" * (MAX_BYTES + 1), f"found {MAX_BYTES + 1} bytes; expected a YAML file of at most {MAX_BYTES}"),
     ],
 )
 def test_what_is_no_experiment_file_is_one_clear_line(tmp_path: Path, content: bytes, end: str) -> None:
@@ -193,7 +193,7 @@ def test_what_is_no_experiment_file_is_one_clear_line(tmp_path: Path, content: b
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     (message,) = messages(tmp_path / "absent.yaml")
-    assert message == "absent.yaml: cannot be read (No such file or directory); expected an experiment file"
+    assert message == "absent.yaml: cannot be read (No such file or directory); expected a YAML file"
     (message,) = messages(tmp_path)
     assert "cannot be read (Is a directory)" in message
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmkd.report.error import ReportError
-from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, ValueColumn
-from mmkd.report.yaml_file import read_table_file
+from mmkd.config.problems import ConfigError
+from mmkd.config.section_file import load_section
+from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn
 
 GOOD = """\
 title: what distillation buys
@@ -29,7 +29,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_reads_every_kind_of_row_and_column(tmp_path: Path) -> None:
-    file = read_table_file(write(tmp_path, GOOD))
+    file = load_section(write(tmp_path, GOOD), TableFile)
     assert list(file.rows.items()) == [
         ("text teacher", RunRow(experiment="quickstart", role="teacher", teacher="text")),
         ("alone", RunRow(experiment="alone")),
@@ -45,54 +45,84 @@ def test_reads_every_kind_of_row_and_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        ("seeds: [0, 1]", "sedes: [0, 1]", 9, "sedes: unknown key, expected one of .*did you mean `seeds`"),
-        ("{experiment: alone}", "{experiment: alone, rol: student}", 4, "rows.alone.rol: unknown key.*`role`"),
-        ("{experiment: alone}", "{experiment: ../alone}", 4, "rows.alone.experiment: .*found '../alone'"),
+        (
+            "seeds: [0, 1]",
+            "sedes: [0, 1]",
+            9,
+            "sedes: unknown key `sedes`; expected one of title, .*did you mean `seeds`",
+        ),
+        (
+            "{experiment: alone}",
+            "{experiment: alone, rol: student}",
+            4,
+            "rows.alone.rol: unknown key.*one of experiment, role, teacher; did.*`role`",
+        ),
+        (
+            "{experiment: alone}",
+            "{experiment: ../alone}",
+            4,
+            'rows.alone.experiment: found "../alone".*; expected a letter',
+        ),
         ("role: teacher, teacher: text", "role: teacher", 3, "rows.text teacher: `role: teacher` goes with"),
         ("role: teacher, teacher: text", "teacher: text", 3, "rows.text teacher: .*`teacher` with `role: teacher`"),
-        ("ceiling: both", "ceiling: all", 5, "rows.best.ceiling: .*'both'.*found 'all'"),
+        ("ceiling: both", "ceiling: all", 5, 'rows.best.ceiling: found "all".*; expected one of text, image, both'),
         (
             "{score: ner.entity_f1}",
             "{score: ner.entity_f1, value: parameters}",
             7,
             "exactly one of `score` and `value`",
         ),
+        ("ceiling: both", "ceiling: both, rol: x", 5, "rows.best.rol: unknown key.*one of experiment, ceiling$"),
+        ("{experiment: alone}", "3", 4, "rows.alone: found 3; expected .*role, teacher, or a map with .*ceiling$"),
+        ("{score: ner.entity_f1}", "3", 7, "columns.NER: found 3; expected exactly one"),
         ("{score: ner.entity_f1}", "{digits: 1}", 7, "columns.NER: expected exactly one"),
-        ("score: ner.entity_f1", "score: ner", 7, "columns.NER.score: .*found 'ner'"),
+        (
+            "score: ner.entity_f1",
+            "score: ner",
+            7,
+            'columns.NER.score: found "ner".*; expected text that matches .*mean_score',
+        ),
         ("unit: M", "unit: s", 8, "columns.size: `parameters` has no unit s: expected one of k, M"),
-        ("digits: 2", "digits: '2'", 8, "columns.size.digits: .*integer.*found '2'"),
+        ("unit: M", "unit: Q", 8, "columns.size.unit: found .*expected one of k, M, MiB, GiB, s, min, h, or null"),
+        ("digits: 2", "digts: 2", 8, "columns.size.digts: .*one of value, unit, digits; did you mean `digits`"),
+        ("digits: 2", "digits: '2'", 8, 'columns.size.digits: found "2" .text.; expected an integer of at least 0'),
         ("  NER:", "  n:", 6, "columns: `n` is the number of runs"),
-        ("  NER:", "  N`R:", 7, "columns.N`R: .*pattern"),
-        ("  alone: {", "  NER: {score: a.b}\n  alone: {", 4, "rows.NER.*: "),
-        ("seeds: [0, 1]", "seeds: [0, -1]", 9, "seeds.1: .*found -1"),
-        ("seeds: [0, 1]", "seeds: [1, 1]", 9, "seeds: expected each seed once"),
-        ("baseline: alone", "baseline: best", 10, "baseline: expected a student row, one of: alone, found 'best'"),
-        ("baseline: alone", "baseline: alon", 10, "baseline: expected a student row, one of: alone, found 'alon'"),
-        ("baseline: alone", "seeds: [0]", 10, "duplicate key.*each key once"),
-        ("title: what", "title: [what", 2, "expected YAML 1.2"),
-        ("title: what distillation buys\n", "", 1, "title: Field required"),
+        ("  NER:", "  N`R:", 7, "columns.N`R: found the name `N`R`; expected one line of text without backticks"),
+        ("  alone: {", "  NER: {score: a.b}\n  alone: {", 4, "rows.NER.experiment: missing; expected"),
+        ("seeds: [0, 1]", "seeds: [0, -1]", 9, "seeds.1: found -1; expected an integer of at least 0"),
+        ("seeds: [0, 1]", "seeds: [1, 1]", 9, r"seeds: found \[1, 1\]; expected each seed once"),
+        ("baseline: alone", "baseline: best", 10, 'baseline: found "best".*; expected a student row, one of: alone'),
+        ("baseline: alone", "baseline: alon", 10, 'baseline: found "alon".*; expected a student row, one of: alone'),
+        (
+            "baseline: alone",
+            "seeds: [0]",
+            10,
+            "seeds: found the key a second time, first at .*table.yaml:9; expected it once",
+        ),
+        ("title: what", "title: [what", 2, "not YAML: .*expected ','"),
+        ("title: what distillation buys\n", "", 1, "title: missing; expected one line of text"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
     assert old in GOOD
     path = write(tmp_path, GOOD.replace(old, new))
-    with pytest.raises(ReportError, match=f"table.yaml:{line}: .*{words}"):
-        read_table_file(path)
+    with pytest.raises(ConfigError, match=f"(?m)table.yaml:{line}: .*{words}"):
+        load_section(path, TableFile)
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD.replace("ceiling: both", "ceiling: all").replace("digits: 2", "digits: -2"))
-    with pytest.raises(ReportError) as error:
-        read_table_file(path)
+    with pytest.raises(ConfigError) as error:
+        load_section(path, TableFile)
     assert [line.split(":")[1] for line in str(error.value).splitlines()] == ["5", "8"]
 
 
-@pytest.mark.parametrize("text", ["", "- a list\n"])
-def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ReportError, match=r"the file: .*dictionary"):
-        read_table_file(write(tmp_path, text))
+@pytest.mark.parametrize(("text", "words"), [("", "the file is empty"), ("- a list\n", r"expected .*\(a map\)")])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"table\.yaml:1: {words}"):
+        load_section(write(tmp_path, text), TableFile)
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match=r"absent.yaml: cannot be read"):
-        read_table_file(tmp_path / "absent.yaml")
+    with pytest.raises(ConfigError, match=r"absent.yaml: cannot be read"):
+        load_section(tmp_path / "absent.yaml", TableFile)

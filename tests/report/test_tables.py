@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mmkd.config.problems import ConfigError
 from mmkd.record import Code, RecordError, RunRecord, write_record
 from mmkd.report.error import ReportError
 from mmkd.report.tables import check_tables, write_tables
@@ -233,7 +234,7 @@ def test_a_mistake_in_one_table_file_leaves_the_others_checked(tables: Path, led
 
 def test_nothing_is_written_unless_every_table_can_be(tables: Path, ledger: Path, tmp_path: Path) -> None:
     (tables / "wrong.yaml").write_text("title: no more\n", "utf-8")
-    with pytest.raises(ReportError, match=r"wrong\.yaml"):
+    with pytest.raises(ConfigError, match=r"wrong\.yaml"):
         write_tables(tables, ledger, tmp_path / "output")
     assert not (tmp_path / "output").exists()
 
