@@ -71,6 +71,8 @@ class Workspace:
 
     def follow(self, label: str) -> Callable[[int, int], None]:
         """A new progress bar, as a function of work done and work in all."""
+        if not self.progress.disable and not self.progress.console.is_terminal:
+            self.progress.console.print(f"{label} ...")  # a log file shows bars only when all is done
         bar = self.progress.add_task(label, total=None)
         return lambda done, total: self.progress.update(bar, completed=min(done, total), total=total)
 

@@ -38,11 +38,12 @@ def json_schema() -> dict[str, Any]:
     elsewhere = {"type": "object", "properties": {"kind": {"type": "string", "pattern": r"\."}}, "required": ["kind"]}
     branches: dict[str, list[JsonSchemaValue]] = {key: [] for key in PLUGIN_SECTIONS}
     for (key, kind), model in classes.items():
-        reference = references[model, mode]
-        definition = definitions[reference["$ref"].rpartition("/")[2]]
+        # pydantic's name for a Config depends on whether its whole file was imported before.
+        definition = definitions.pop(references[model, mode]["$ref"].rpartition("/")[2])
         definition["title"] = f"{key}: {kind}"
         definition["properties"]["kind"] = {"const": kind}
-        branches[key].append(reference)
+        definitions[f"{key}.{kind}"] = definition
+        branches[key].append({"$ref": f"#/$defs/{key}.{kind}"})
 
     root = definitions.pop(Experiment.__name__)
     properties = root["properties"]

@@ -1,5 +1,7 @@
 """The JSON Schema: valid itself, true for our files, and as strict as can be without the base file."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +82,18 @@ def test_keys_are_described_by_the_docstrings(validator: Draft202012Validator) -
 def test_each_call_gives_a_new_schema() -> None:
     json_schema()["properties"].clear()
     assert "losses" in json_schema()["properties"]
+
+
+def test_the_schema_does_not_depend_on_what_was_imported_before() -> None:
+    load_all = (
+        "from mmkd.config import plugins\n"
+        "for key in ('losses', 'weighting'):\n"
+        "    for kind in plugins.kinds(key):\n"
+        "        plugins.load(key, kind)\n"
+    )
+    show = "import json\nfrom mmkd.config.schema import json_schema\nprint(json.dumps(json_schema()))"
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for code in (show, load_all + show)
+    )
+    assert first == second
