@@ -24,7 +24,6 @@ PACKAGES = (
     "accelerate",
     "torchjd",
     "numpy",
-    "scikit-learn",
     "ray",
 )
 

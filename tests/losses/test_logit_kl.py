@@ -85,7 +85,7 @@ def test_the_term_takes_the_rows_of_both(task: str, scene: Callable) -> None:
 @pytest.mark.parametrize("standardize", [False, True])
 def test_agreement_is_zero_with_zero_gradient(standardize: bool) -> None:
     student, _ = logits()
-    value = logit_kl(student, student.detach(), 4, standardize)
+    value = logit_kl(student, student.detach(), 4.0, standardize)
     value.backward()
     assert abs(value.item()) < 1e-14
     assert student.grad.abs().max() < 1e-14
@@ -93,8 +93,8 @@ def test_agreement_is_zero_with_zero_gradient(standardize: bool) -> None:
 
 def test_standardized_ignores_the_students_scale_and_shift() -> None:
     student, teacher = logits()
-    value = logit_kl(student, teacher, 4, standardize=True)
-    torch.testing.assert_close(logit_kl(3.7 * student - 5, teacher, 4, standardize=True), value, rtol=1e-10, atol=0)
+    value = logit_kl(student, teacher, 4.0, standardize=True)
+    torch.testing.assert_close(logit_kl(3.7 * student - 5, teacher, 4.0, standardize=True), value, rtol=1e-10, atol=0)
     rows = standardized(student)
     torch.testing.assert_close(rows.mean(-1), torch.zeros(8, dtype=torch.float64), rtol=0, atol=1e-12)
     torch.testing.assert_close(rows.std(-1, correction=0), torch.ones(8, dtype=torch.float64), rtol=1e-10, atol=0)
@@ -119,8 +119,8 @@ def test_value_is_continuous_in_the_temperature() -> None:
 def test_is_not_symmetric_and_never_negative() -> None:
     for seed in range(20):
         student, teacher = logits(seed=seed)
-        assert logit_kl(student, teacher, 2) > 0
-        assert abs(logit_kl(student, teacher, 2) - logit_kl(teacher, student, 2)) > 1e-3
+        assert logit_kl(student, teacher, 2.0) > 0
+        assert abs(logit_kl(student, teacher, 2.0) - logit_kl(teacher, student, 2.0)) > 1e-3
 
 
 def test_standardized_row_of_equal_logits_is_zero() -> None:
