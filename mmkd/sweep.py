@@ -107,6 +107,7 @@ def override(key: str, value: object) -> str:
 
 def _start_ray() -> None:
     quiet_hubs()
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own banner and tables; ours are enough
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Workers import plug-ins from where this process does.
     paths = os.pathsep.join(path for path in sys.path if path)
