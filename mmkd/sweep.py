@@ -261,7 +261,7 @@ def winner_of(trials: list[Trial]) -> Trial | None:
 def _show(trials: list[Trial], sweep: Sweep, target: Path, folder: Path, say: Callable[[Any], None]) -> None:
     table = Table(title=f"{len(trials)} trials, {sweep.objective.maximize}")
     for column in ("trial", "score", "epochs", "status", *sweep.space):
-        table.add_column(column)
+        table.add_column(column.replace(".", ".\n"), no_wrap=column == "status")  # long keys on lines of their own
     for trial in sorted(trials, key=lambda t: (t.objective is None, -(t.objective or 0.0))):
         values = dict(each.split("=", 1) for each in trial.overrides)
         score = "–" if trial.objective is None else f"{trial.objective:.4f}"
