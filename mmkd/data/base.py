@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmkd.data._code import code_files
+from mmkd.data.findings import Finding
 from mmkd.errors import MmkdError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ SPLITS = ("train", "transfer", "validation", "test")
 
 MODALITIES = ("text", "image")
 
-Label = int | tuple[int, ...]
-"""An index into the task's label names, or one index per word."""
+Label = int | float | tuple[int, ...] | frozenset[int]
+"""By the card's kind of task: classify, ordinal: an index into the label names. tag: one index per word.
+multilabel: the indices of the labels that hold. regress: the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,19 @@ class Example:
     words: the text, already split into words; `()` when the row has no text.
     image: reads the encoded image file (PNG, JPEG, WebP ...) when called; None when the row has no image.
     labels: task name to label. A task that is not in the map is not labelled for this row.
+    group: rows of one group belong together (a document, an author); None: the row stands alone.
+    file, row: where the row stands, below the data root and as a line from 1; None for a row that was made.
+    image_name: of the image in its archive or folder.
     """
 
     id: str
     words: tuple[str, ...]
     image: Callable[[], bytes] | None
     labels: Mapping[str, Label]
+    group: str | None = None
+    file: str | None = None
+    row: int | None = None
+    image_name: str | None = None
 
 
 class DataError(MmkdError):
@@ -67,10 +76,11 @@ class Source(abc.ABC):
         self.config, self.card, self.root = config, card, root
 
     @abc.abstractmethod
-    def read(self, split: str) -> Iterator[Example]:
-        """Yield the rows of a split in a fixed order.
+    def read(self, split: str) -> Iterator[Example | Finding]:
+        """Yield the rows of a split in a fixed order: an example, or what makes the row unusable.
 
-        Raises DataError naming file, row and field for a row that cannot be used as the card says.
+        Nothing is yielded for no row, and nothing else in a row's place.
+        Raises DataError for a file that cannot be read at all.
         """
 
     def files(self, split: str) -> tuple[str, ...]:
