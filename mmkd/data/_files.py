@@ -1,30 +1,80 @@
-"""What sources that read a text file for each split share. No torch here."""
+"""What sources that read files share: which files a split has, and their lines. No torch here."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, Strict, field_validator
 
 from mmkd.config.section import Plugin
 from mmkd.data import base
-from mmkd.data.base import DataError
+from mmkd.data.base import DataError, Split
+from mmkd.data.findings import Finding
 
 if TYPE_CHECKING:
     from mmkd.data.card import Card
 
+Files = str | Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
+
+LONGEST_LINE = 2**20
+"""Bytes. A longer line is a broken line end or a file in a field, and no row."""
+
+
+class RowProblem(Exception):
+    """What makes a row unusable. It is caught where the row is read, and becomes a Finding in the row's place."""
+
+    def __init__(self, reason: str, field: str | None, message: str) -> None:
+        """reason: a key of REASONS. message: what was found, and what was expected."""
+        super().__init__(reason, field, message)
+        self.reason, self.field, self.message = reason, field, message
+
 
 class FileConfig(Plugin):
-    """splits: split -> path below the data root."""
+    """splits: split -> path below the data root, or several, read one after the other.
 
-    splits: Annotated[dict[Literal["train", "transfer", "validation", "test"], str], Field(min_length=1)]
+    encoding: of the files, by Python's name for it; `utf-8-sig` skips a byte order mark.
+    """
+
+    splits: Annotated[dict[Split, Files], Field(min_length=1)]
+    encoding: str = "utf-8"
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError as error:
+            raise ValueError(f"found {encoding!r}; expected an encoding, like utf-8, latin-1 or cp1252") from error
+        return encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file, without its end. file: below the data root. number: from 1."""
+
+    file: str
+    number: int
+    raw: bytes
+    encoding: str
+
+    def text(self) -> str:
+        """The line as text. Raises RowProblem when it is too long, or not in the encoding."""
+        if len(self.raw) > LONGEST_LINE:
+            raise RowProblem("row_too_long", None, f"found a line of more than {LONGEST_LINE:,} bytes; expected a row")
+        try:
+            return self.raw.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            message = f"found byte {error.start} that is not {self.encoding}; expected {self.encoding}"
+            raise RowProblem("row_not_utf8", None, message) from error
 
 
 class FileSource(base.Source):
-    """A source with one text file, UTF-8, for each split."""
+    """A source with files for each split, below the data root."""
 
     config: FileConfig
 
@@ -36,12 +86,13 @@ class FileSource(base.Source):
         }
 
     def files(self, split: str) -> tuple[str, ...]:
-        """The split's own file; none when the card's source has no such split."""
-        return tuple(file for name, file in self.config.splits.items() if name == split)
+        """The split's own files; none when the card's source has no such split."""
+        named = {str(name): files for name, files in self.config.splits.items()}.get(split, ())
+        return (named,) if isinstance(named, str) else named
 
     def fingerprint(self, split: str) -> str:
         """A sha256 of the files, the config, the code, and the tasks with their labels, which labels index into."""
-        tasks = repr([(name, task.kind, task.labels) for name, task in sorted(self.card.tasks.items())])
+        tasks = repr([(name, task.model_dump_json()) for name, task in sorted(self.card.tasks.items())])
         return hashlib.sha256(f"{super().fingerprint(split)} {tasks}".encode()).hexdigest()
 
     def path(self, name: str) -> Path:
@@ -53,33 +104,49 @@ class FileSource(base.Source):
             raise DataError(self.card.path, None, "files", f"MMKD_DATA is not set; expected the folder of {name}")
         return self.root / name
 
-    def split_path(self, split: str) -> Path:
-        """Where the split's own file lies.
+    def open(self, name: str) -> IO[bytes]:
+        """A file of the card, to read its bytes.
 
-        Raises DataError when the card has no such split, or there is no data root.
+        Raises DataError when it cannot be opened.
         """
-        for name, file in self.config.splits.items():
-            if name == split:
-                return self.path(file)
-        known = ", ".join(self.config.splits)
-        raise DataError(self.card.path, None, "mmkd.source.splits", f"found no split {split!r}; expected {known}")
-
-    def lines(self, split: str) -> Iterator[tuple[int, str]]:
-        """The lines of a split's file, numbered from 1, without their ends.
-
-        Raises DataError when the card has no such split, or when the file is not there or is not UTF-8.
-        """
-        path = self.split_path(split)
+        path = self.path(name)
         try:
-            with path.open("rb") as file:
-                # Only \n ends a line: some texts hold other characters that Python also takes for line ends.
-                for row, line in enumerate(file, 1):
-                    yield row, self._decode(path, row, line).rstrip("\r\n")
+            return path.open("rb")
         except OSError as error:
             raise DataError(path, None, None, f"cannot be read: {error.strerror}; get the file again") from error
 
-    def _decode(self, path: Path, row: int, line: bytes) -> str:
-        try:
-            return line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(path, row, None, f"found byte {error.start} that is not UTF-8; expected UTF-8") from error
+    def own_files(self, split: str) -> tuple[str, ...]:
+        """The files with the split's rows.
+
+        Raises DataError when the card's source has no such split.
+        """
+        found = FileSource.files(self, split)
+        if not found:
+            known = ", ".join(self.config.splits)
+            raise DataError(self.card.path, None, "mmkd.source.splits", f"found no split {split!r}; expected {known}")
+        return found
+
+    def lines(self, split: str) -> Iterator[Line]:
+        """The lines of a split's files.
+
+        Raises DataError when the card has no such split, or a file is not there.
+        """
+        for name in self.own_files(split):
+            yield from self.lines_of(name)
+
+    def lines_of(self, name: str) -> Iterator[Line]:
+        """The lines of one file. Only \\n ends a line: some texts hold other characters that Python takes for ends."""
+        encoding, number = self.config.encoding, 0
+        with self.open(name) as file:
+            while raw := file.readline(LONGEST_LINE + 2):
+                number += 1
+                yield Line(name, number, raw.rstrip(b"\r\n"), encoding)
+                if encoding == "utf-8-sig":
+                    encoding = "utf-8"  # the mark stands before the first line alone
+                while raw and not raw.endswith(b"\n"):
+                    raw = file.readline(LONGEST_LINE)  # the rest of a line that is too long
+
+
+def finding(problem: RowProblem, split: str, file: str | None, row: int | None, name: str | None = None) -> Finding:
+    """The finding that stands in a row's place. name: the row's id, where it is known."""
+    return Finding(problem.reason, split, file, row, name, problem.field, problem.message)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mmkd.data._code import code_files
 from mmkd.data.findings import Finding
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mmkd.config.section import Section
     from mmkd.data.card import Card
 
-SPLITS = ("train", "transfer", "validation", "test")
+Split = Literal["train", "transfer", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 """Labelled training rows; rows where only teachers speak; rows that select; rows opened once, at the end."""
 
 MODALITIES = ("text", "image")
@@ -90,14 +91,12 @@ class Source(abc.ABC):
     def fingerprint(self, split: str) -> str:
         """A sha256 that changes with anything that changes the rows of a split: config, code, and files read.
 
-        The code is the source's own file and what it imports of its own folder, not other packages.
-        Raises OSError when a file cannot be read.
+        Files count by the sha256 that the card gives them, which `check_files` compares with what is there. The code
+        is the source's own file and what it imports of its own folder, not other packages.
         """
         parts = [split.encode(), self.config.model_dump_json().encode()]
         parts += [path.read_bytes() for path in code_files(Path(inspect.getfile(type(self))), type(self).__module__)]
-        for name in self.files(split):
-            with (self.root or Path()).joinpath(name).open("rb") as file:
-                parts += [name.encode(), hashlib.file_digest(file, "sha256").digest()]
+        parts += [f"{name} {self.card.files[name].sha256}".encode() for name in self.files(split)]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def ceilings(self, split: str) -> dict[str, dict[str, dict[str, float]]] | None:

@@ -21,12 +21,11 @@ from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_m
 from mmkd.config.section import Names, PositiveInt, Section
 from mmkd.config.yaml_tree import Node, as_tree
 from mmkd.data._front_matter import read
-from mmkd.data.base import DataError, Source
+from mmkd.data.base import DataError, Source, Split
+from mmkd.data.findings import REASONS, Policy, allowed
 from mmkd.errors import MmkdError
 
 FOLDER = "data_cards"
-
-Split = Literal["train", "transfer", "validation", "test"]
 
 
 class CardError(ConfigError):
@@ -58,10 +57,17 @@ class File(Section):
 
 
 class CardTask(Section):
-    """A task that the rows are labelled for. kind: what its labels are; labels: their names, in order."""
+    """A task that the rows are labelled for. kind: what its labels are; labels: their names, in order.
+
+    scheme: of a `tag` task's labels. range: least and greatest value of a `regress` task.
+    metric: by which the literature compares results on it; for people and tables.
+    """
 
     kind: Literal["classify", "tag", "ordinal", "multilabel", "regress"]
     labels: Names = ()
+    scheme: Literal["BIO"] | None = None
+    range: Annotated[tuple[float, float], Strict(False)] | None = None
+    metric: str | None = None
 
     @field_validator("labels")
     @classmethod
@@ -70,8 +76,10 @@ class CardTask(Section):
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"found {', '.join(twice)} twice; expected each label once")
-        if kind != "regress" and len(labels) < 2:
-            raise ValueError(f"found {len(labels)} labels; expected two or more for the kind {kind}")
+        least = {"regress": 0, "multilabel": 1}.get(kind, 2)
+        if len(labels) < least or (kind == "regress" and labels):
+            expected = "none" if kind == "regress" else f"{least} or more"
+            raise ValueError(f"found {len(labels)} labels; expected {expected} for the kind {kind}")
         if kind == "tag":
             types = {label[2:] for label in labels if label != "O"}
             expected = {"O", *(f"{place}-{each}" for each in types for place in "BI")}
@@ -82,10 +90,14 @@ class CardTask(Section):
 
 
 class Pii(Section):
-    """Personal data in the rows: whether there is any, of what kinds, and what was done about it."""
+    """Personal data in the rows: whether there is any, of what kinds, and what was done about it.
+
+    mask: kinds that are replaced by a placeholder when the rows are read (`mmkd.data.masking`).
+    """
 
     present: bool
     kinds: Names = ()
+    mask: Names = ()
     note: str | None = None
 
 
@@ -106,8 +118,11 @@ class Definition(Section):
     """The block `mmkd:`: what the machine must know of a data set.
 
     source: `kind` is a file of `mmkd/data/`, the rest is that file's `Config`.
-    files: path below the data root -> File. obtain: where the files come from and how to get them.
-    splits: rows of each split. modalities: what the rows can have; a row may lack one.
+    files: path below the data root -> File; a name that ends with a slash is a folder with all that is in it.
+    obtain: where the files come from and how to get them.
+    splits: rows of each split, as read. division: how a part of the source is divided into splits, with a seed.
+    modalities: what the rows can have; a row may lack one.
+    policy: reason of a finding -> what happens to the row; `mmkd data check --reasons` lists them.
     """
 
     version: Literal[1]
@@ -117,6 +132,8 @@ class Definition(Section):
     modalities: Annotated[tuple[Literal["text", "image"], ...], Strict(False), Field(min_length=1)]
     tasks: dict[Name, CardTask]
     splits: Annotated[dict[Split, PositiveInt], Field(min_length=1)]
+    division: dict[str, Any] | None = None
+    policy: dict[str, Policy] = {}
     pii: Pii
 
     @field_validator("files")
@@ -124,9 +141,19 @@ class Definition(Section):
     def _inside_the_root(cls, files: dict[str, File]) -> dict[str, File]:
         for name in files:
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or str(path) != name:
+            if path.is_absolute() or ".." in path.parts or str(path) != name.removesuffix("/"):
                 raise ValueError(f"found {name!r}; expected a plain path below the data root, like `folder/file`")
         return files
+
+    @field_validator("policy")
+    @classmethod
+    def _possible(cls, policy: dict[str, Policy]) -> dict[str, Policy]:
+        for reason, chosen in policy.items():
+            if reason not in REASONS:
+                raise ValueError(f"found no reason `{reason}`{did_you_mean(reason, REASONS)}")
+            if chosen not in allowed(reason):
+                raise ValueError(f"{reason}: found {chosen}; expected {' or '.join(allowed(reason))}")
+        return policy
 
     @field_validator("obtain")
     @classmethod

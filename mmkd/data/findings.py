@@ -11,10 +11,14 @@ Policy = Literal["refuse", "quarantine", "accept"]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A sort of finding. policy: what happens where a card says nothing else; meaning: for people, one line."""
+    """A sort of finding. policy: what happens where a card says nothing else; meaning: for people, one line.
+
+    usable: there is an example all the same, so that a card may accept it.
+    """
 
     policy: Policy
     meaning: str
+    usable: bool = False
 
 
 REASONS: dict[str, Reason] = {
@@ -35,9 +39,9 @@ REASONS: dict[str, Reason] = {
     "text_nul": Reason("refuse", "the text holds a NUL character"),
     "text_surrogate": Reason("refuse", "the text holds half of a UTF-16 pair, which no UTF-8 file can hold"),
     "word_empty": Reason("refuse", "a word of a list of words is empty or holds white space alone"),
-    "text_zero_width": Reason("accept", "a word has no visible character; tokenizers may drop it, it counts as O"),
-    "text_right_to_left": Reason("accept", "the text holds right-to-left letters or direction marks"),
-    "text_empty": Reason("accept", "the text is there but holds no word; the row's image is used alone"),
+    "text_zero_width": Reason("accept", "a word has no visible character; tokenizers may drop it, it counts as O", True),
+    "text_right_to_left": Reason("accept", "the text holds right-to-left letters or direction marks", True),
+    "text_empty": Reason("accept", "the text is there but holds no word; the row's image is used alone", True),
     # Images.
     "image_missing": Reason("refuse", "the archive or folder has no image of that name"),
     "image_empty": Reason("refuse", "the image file has no bytes"),
@@ -45,18 +49,18 @@ REASONS: dict[str, Reason] = {
     "image_truncated": Reason("refuse", "the image file ends before its pixels do"),
     "image_corrupt": Reason("refuse", "the image file cannot be decoded to its end"),
     "image_bomb": Reason("refuse", "the image has more pixels than is safe to decode"),
-    "image_animated": Reason("refuse", "the file holds several frames; which one the label is for is unknown"),
-    "image_cmyk": Reason("refuse", "the image has print colours, which become RGB only with its colour profile"),
-    "image_16_bit": Reason("refuse", "the image has more than 8 bits a channel, which a plain conversion would clip"),
-    "image_palette": Reason("accept", "the image has a palette; its colours are looked up"),
-    "image_alpha": Reason("accept", "the image has transparent pixels; it is laid on white"),
+    "image_animated": Reason("refuse", "the file holds several frames; which one the label is for is unknown", True),
+    "image_cmyk": Reason("refuse", "the image has print colours, which become RGB only with its colour profile", True),
+    "image_16_bit": Reason("refuse", "the image has more than 8 bits a channel, which a plain conversion would clip", True),
+    "image_palette": Reason("accept", "the image has a palette; its colours are looked up", True),
+    "image_alpha": Reason("accept", "the image has transparent pixels; it is laid on white", True),
     # Between rows.
-    "row_repeated": Reason("accept", "an earlier row of the split has the same text and the same image"),
-    "text_across_splits": Reason("refuse", "a row of another split has the same text"),
-    "image_across_splits": Reason("refuse", "a row of another split has the same image"),
-    "text_near_across_splits": Reason("accept", "a row of another split has nearly the same text"),
-    "image_near_across_splits": Reason("accept", "a row of another split has nearly the same image"),
-    "group_across_splits": Reason("refuse", "a row of another split belongs to the same group"),
+    "row_repeated": Reason("accept", "an earlier row of the split has the same text and the same image", True),
+    "text_across_splits": Reason("refuse", "a row of another split has the same text", True),
+    "image_across_splits": Reason("refuse", "a row of another split has the same image", True),
+    "text_near_across_splits": Reason("accept", "a row of another split has nearly the same text", True),
+    "image_near_across_splits": Reason("accept", "a row of another split has nearly the same image", True),
+    "group_across_splits": Reason("refuse", "a row of another split belongs to the same group", True),
     # Files and splits: there is no row to leave out.
     "split_empty": Reason("refuse", "a split has no row that can be used"),
     "split_size": Reason("refuse", "a split has another number of rows than the card says"),
@@ -65,6 +69,13 @@ REASONS: dict[str, Reason] = {
 
 WITHOUT_A_ROW = frozenset({"split_empty", "split_size"})
 """Reasons that no row can be left out for: their policy is always to refuse."""
+
+
+def allowed(reason: str) -> tuple[Policy, ...]:
+    """The policies that a card may choose for a reason."""
+    if reason in WITHOUT_A_ROW:
+        return ("refuse",)
+    return ("refuse", "quarantine", "accept") if REASONS[reason].usable else ("refuse", "quarantine")
 
 
 @dataclass(frozen=True, slots=True)
