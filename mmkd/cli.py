@@ -1,4 +1,4 @@
-"""The command line: check, schema, run, sweep, keep, tables. Commands import what they need when they run."""
+"""The command line: check, schema, run, sweep, keep, tables, data. Commands import what they need when they run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mmkd.cli_data import app as data_app
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data_app, name="data")
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Keys to set otherwise.")]
 

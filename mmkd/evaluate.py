@@ -23,7 +23,11 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Evaluation:
-    """scores: task -> metric -> Score. predictions: one mapping per labelled example and task, in corpus order."""
+    """scores: task -> metric -> Score. predictions: one mapping per labelled example and task, in corpus order.
+
+    A prediction has the `task`, the example's `id`, its `labels`, the task's `estimates` and `predictions` as arrays,
+    and the `form` of the task's logits.
+    """
 
     scores: dict[str, dict[str, Score]]
     predictions: list[dict[str, Any]]
@@ -64,8 +68,9 @@ def evaluate(
     for name, task in tasks.items():
         rows = [gathered[name][row] for row in sorted(gathered[name])]
         if rows:
-            scores[name] = task.score([row["labels"] for row in rows], [row["probabilities"] for row in rows])
-            predictions += [{"task": name, **row, "predictions": task.predict(row["probabilities"])} for row in rows]
+            scores[name] = task.score([row["labels"] for row in rows], [row["estimates"] for row in rows])
+            own = {"task": name, "form": task.config.logits}
+            predictions += [{**own, **row, "predictions": task.predict(row["estimates"])} for row in rows]
     return Evaluation(scores, predictions)
 
 
@@ -77,10 +82,10 @@ def _hide(batch: Batch, modality: str | None) -> Batch:
 
 
 def _rows_of(task: Task, outputs: Outputs, batch: Batch) -> list[tuple[int, dict[str, Any]]]:
-    """Labels and probabilities of each labelled example; words that the network did not read have NaN."""
-    probabilities: Tensor = outputs.logits[task.name].float().softmax(-1).cpu()
+    """Labels and estimates of each labelled example; words that the network did not read have NaN."""
+    estimates: Tensor = task.estimate(outputs.logits[task.name].float()).cpu()
     if task.level == "word":
-        probabilities = probabilities.masked_fill(~outputs.words.cpu()[:, :, None], float("nan"))
+        estimates = estimates.masked_fill(~outputs.words.cpu()[:, :, None], float("nan"))
     found = []
     counts = batch.word_mask.sum(1)
     for i in batch.has_label[task.name].nonzero().flatten().tolist():
@@ -88,33 +93,49 @@ def _rows_of(task: Task, outputs: Outputs, batch: Batch) -> list[tuple[int, dict
         values = {
             "id": batch.ids[i],
             "labels": batch.labels[task.name][i].numpy()[words],
-            "probabilities": probabilities[i].numpy()[words],
+            "estimates": estimates[i].numpy()[words],
         }
         found.append((int(batch.rows[i]), values))
     return found
 
 
 def write_predictions(predictions: list[dict[str, Any]], path: Path) -> str:
-    """Write predictions as Parquet (id, task, labels, predictions, probabilities); return the file's sha256.
+    """Write predictions as Parquet, a row for each labelled example and task; return the file's sha256.
 
-    labels, predictions: one class index per word, or one in all. probabilities: of the K classes of an example;
-    empty for tasks over words.
+    id, task. labels, predictions: class indices, one in all, one per word, or those of the labels that hold; null for
+    a value. probabilities: of the K classes or labels of an example; empty for tasks over words, null for a value.
+    value, predicted_value: null for tasks over classes or labels.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {
-        "id": pa.array([row["id"] for row in predictions]),
-        "task": pa.array([row["task"] for row in predictions]),
-        "labels": pa.array([np.atleast_1d(row["labels"]).tolist() for row in predictions], pa.list_(pa.int16())),
-        "predictions": pa.array(
-            [np.atleast_1d(row["predictions"]).tolist() for row in predictions], pa.list_(pa.int16())
-        ),
-        "probabilities": pa.array(
-            [row["probabilities"].tolist() if row["probabilities"].ndim == 1 else [] for row in predictions],
-            pa.list_(pa.float32()),
-        ),
-    }
+    indices, number = pa.list_(pa.int16()), pa.float32()
+    schema = pa.schema(
+        {
+            "id": pa.string(),
+            "task": pa.string(),
+            "labels": indices,
+            "predictions": indices,
+            "probabilities": pa.list_(number),
+            "value": number,
+            "predicted_value": number,
+        }
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    table = pa.Table.from_pylist([_columns(row) for row in predictions], schema)
+    pq.write_table(table, path, compression="zstd")
     return file_hash(path)
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of one prediction; those that its task has no use for are left out, which is null."""
+    key = {"id": row["id"], "task": row["task"]}
+    if row["form"] == "value":
+        return {**key, "value": float(row["labels"]), "predicted_value": float(row["predictions"])}
+    indices = np.flatnonzero if row["form"] == "labels" else np.atleast_1d
+    return {
+        **key,
+        "labels": indices(row["labels"]).tolist(),
+        "predictions": indices(row["predictions"]).tolist(),
+        "probabilities": row["estimates"].tolist() if row["estimates"].ndim == 1 else [],
+    }

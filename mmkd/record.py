@@ -68,7 +68,9 @@ class RunRecord(Section):
     role: `student` for a distilled or plain student, `teacher` for the fine-tuning of the teacher `teacher`.
     name: the experiment's name. experiment: the resolved experiment, which loads back equal; experiment_hash: of it,
         without its seeds.
-    data: data set -> fingerprint. teachers: teacher -> part of its identity -> hash (weights, cache key ...).
+    data: data set -> fingerprint. rows: `data set/split` -> rows as read, used, quarantined by reason, accepted by
+        reason, and places masked by kind of personal data.
+    teachers: teacher -> part of its identity -> hash (weights, cache key ...).
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
@@ -87,6 +89,7 @@ class RunRecord(Section):
     command: str
     code: Code
     data: dict[str, str]
+    rows: dict[str, dict[str, int | dict[str, int]]] = {}
     teachers: dict[str, dict[str, str]]
     packages: dict[str, str]
     machine: Machine

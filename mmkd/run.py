@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import nn
 from mmkd import checkpoint
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
-from mmkd.data.corpus import Corpus
+from mmkd.data.account import accounted
+from mmkd.data.corpus import Corpus, Readers
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
 from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
@@ -35,13 +37,24 @@ RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experim
 
 @dataclass(frozen=True)
 class Ready:
-    """An experiment with its teachers frozen and its training corpus encoded: what every seed starts from."""
+    """An experiment with its data checked and its teachers frozen: what every seed starts from."""
 
     workspace: Workspace
     prepared: dict[str, Prepared]
     teachers: dict[str, Speaker]
-    corpus: Corpus
     seconds: dict[str, float]
+
+    def readers(self) -> Readers:
+        """Who reads the training rows: the student, and the teachers that run live."""
+        return self.workspace.reader("student") if self.workspace.experiment.train.cache else self.workspace.readers
+
+    def training(self, views: Path, epoch: int) -> Corpus:
+        """The training rows of an epoch. views: folder of a view that only this epoch reads; the last is deleted."""
+        augment = self.workspace.experiment.augment
+        if augment is None or augment.views is not None:
+            return self.workspace.training(self.readers(), epoch)
+        shutil.rmtree(views, ignore_errors=True)
+        return self.workspace.training(self.readers(), epoch, views)
 
 
 def run_experiment(
@@ -59,6 +72,8 @@ def run_experiment(
     record from the same experiment, data and code. jobs: seeds that run at the same time, each in its own process.
     """
     ready = make_ready(experiment, near, progress)
+    for line in accounted(ready.workspace.mix.accounts()):
+        say(line)
     folder = run_folder(experiment, ready.workspace)
     say(f"results go to {os.path.relpath(folder)}")
     open_seeds = []
@@ -115,9 +130,12 @@ def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
     clock.lap("open")
     prepared = {name: prepare(workspace, name) for name in experiment.teachers}
     clock.lap("teach")
-    teachers, corpus = speakers(workspace, prepared)
+    teachers = speakers(workspace, prepared)
+    ready = Ready(workspace, prepared, teachers, clock.laps)
+    if experiment.augment is None:
+        workspace.training(ready.readers())  # encoded once, before seeds share it
     clock.lap("cache")
-    return Ready(workspace, prepared, teachers, corpus, clock.laps)
+    return ready
 
 
 def run_seed(
@@ -136,9 +154,20 @@ def run_seed(
     players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
     validation = workspace.mix.split("validation", workspace.reader("student"))
     bar = workspace.follow(f"train seed {seed}")
+    views = folder / "views"
     trained = train(
-        players, ready.corpus, validation, experiment.train, seed, workspace.accelerator, folder / "logs", report, bar
+        players,
+        partial(ready.training, views),
+        validation,
+        experiment.train,
+        seed,
+        workspace.accelerator,
+        folder / "logs",
+        experiment.mixing,
+        report,
+        bar,
     )
+    shutil.rmtree(views, ignore_errors=True)
     clock.lap("train")
     splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
     if test:
@@ -191,6 +220,7 @@ def _write(
         command=command,
         code=code_state(workspace.places.root),
         data=workspace.mix.fingerprints(),
+        rows={name: account.model_dump() for name, account in workspace.mix.accounts().items()},
         teachers={name: prepared.identity for name, prepared in ready.prepared.items()},
         packages=package_versions(),
         machine=machine(workspace.accelerator.device),

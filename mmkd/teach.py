@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 
 from mmkd import checkpoint
 from mmkd.arrays import code_hash
-from mmkd.cache.store import cached
+from mmkd.cache.store import CachedViews, cached
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
 from mmkd.data.corpus import Corpus
@@ -31,6 +32,7 @@ from mmkd.workspace import Workspace
 SOURCE = Path(__file__).parent
 CODE = (
     *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
+    *("data/relabel.py", "data/sampling.py"),
     *("encoders", "teachers/base.py", "cache/store.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "objective.py", "train.py", "evaluate.py", "teach.py"),
@@ -89,23 +91,28 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
     return Prepared(teacher, identity, facts, folder)
 
 
-def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> tuple[dict[str, Speaker], Corpus]:
-    """The teachers that the losses use, cached or live, and the training corpus that they speak about."""
-    settings = workspace.experiment.train
-    used = {needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()}
+def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> dict[str, Speaker]:
+    """The teachers that the losses use, cached or live. The cache holds every view that the experiment has."""
+    settings, augment = workspace.experiment.train, workspace.experiment.augment
+    used = sorted({needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()})
     if not settings.cache:
-        live: dict[str, Speaker] = {name: prepared[name].teacher for name in sorted(used)}
-        return live, workspace.mix.training(workspace.readers)
-    corpus = workspace.mix.training(workspace.reader("student"))
+        return {name: prepared[name].teacher for name in used}
+    views = (augment.views or 1) if augment is not None else 1
     found: dict[str, Speaker] = {}
-    for name in sorted(used):
-        own = workspace.mix.training(workspace.reader(name))
+    for name in used:
+        corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
         bar = workspace.follow(f"cache {name}")
         where = workspace.places.cache / "teachers"
         teacher, identity = prepared[name].teacher, prepared[name].identity
-        found[name] = cached(teacher, identity, own, where, settings.cache_dtype, workspace.accelerator.device, bar)
+        device = workspace.accelerator.device
+        said = [cached(teacher, identity, own, where, settings.cache_dtype, device, bar) for own in corpora]
+        found[name] = said[0] if len(said) == 1 else CachedViews(said)
         bar(1, 1)
-    return found, corpus
+    return found
+
+
+def _always(corpus: Corpus, epoch: int) -> Corpus:
+    return corpus
 
 
 def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str,
     readers, tasks = teacher.readers, list(teacher.tasks)
     trained = train(
         players,
-        workspace.mix.split("train", readers, tasks),
+        partial(_always, workspace.mix.split("train", readers, tasks)),
         workspace.mix.split("validation", readers, tasks),
         Train(**settings.model_dump(exclude={"seed"})),
         settings.seed,

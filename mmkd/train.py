@@ -15,17 +15,24 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from mmkd.config.experiment import Train
+from mmkd.config.mixing import Mixing, Size
 from mmkd.data.base import DataError
-from mmkd.data.batches import load, to_device, training_rows
+from mmkd.data.batches import load, to_device
 from mmkd.data.corpus import Corpus
+from mmkd.data.sampling import batches_per_epoch, training_batches
 from mmkd.evaluate import evaluate
 from mmkd.objective import Objective, Terms
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker
+from mmkd.types import Batch
 from mmkd.weighting.base import Weighting
 
 Report = Callable[[dict[str, Any]], bool]
 """Called with each epoch's entry of the history; True stops the run."""
+
+
+BY_SIZE = Size()
+"""Every row once per epoch."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,19 @@ class Players:
 
 def train(
     players: Players,
-    corpus: Corpus,
+    corpus_of: Callable[[int], Corpus],
     validation: Corpus,
     settings: Train,
     seed: int,
     accelerator: Accelerator,
     logs: Path,
+    mixing: Mixing = BY_SIZE,
     report: Report = lambda entry: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
+    corpus_of: the training rows of an epoch, counted from 0: the same rows in every epoch, or views of them.
     All randomness derives from `seed` and the number of the epoch or step. progress: called with steps done, in all.
     Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task.
     """
@@ -70,8 +79,8 @@ def train(
     trainees = nn.ModuleList([network, players.terms, players.weighting]).to(device)
     parameters = [p for p in trainees.parameters() if p.requires_grad]
     shared = [p for name, p in network.named_parameters() if not name.startswith("heads.") and p.requires_grad]
-    lengths = corpus.words()
-    per_epoch = math.ceil(math.ceil(len(lengths) / settings.batch_size) / settings.accumulate)
+    corpus = corpus_of(0)
+    per_epoch = math.ceil(batches_per_epoch(corpus.sizes(), settings.batch_size, mixing) / settings.accumulate)
     optimizer = torch.optim.AdamW(decay_groups(trainees, players.weighting, settings.weight_decay), lr=settings.lr)
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
     best: Trained | None = None
@@ -81,7 +90,8 @@ def train(
         for epoch in range(settings.epochs):
             network.train()
             sums = Sums()
-            batches = training_rows(lengths, settings.batch_size, seed, epoch)
+            corpus = corpus if epoch == 0 else corpus_of(epoch)
+            batches = training_batches(corpus.words(), corpus.sizes(), settings.batch_size, mixing, seed, epoch)
             for number, batch in enumerate(load(corpus, batches, settings.workers), start=1):
                 torch.manual_seed(mix(seed, epoch, number))
                 batch = to_device(batch, device)
@@ -93,6 +103,7 @@ def train(
                 representation = [student.fused] if student.fused is not None else []
                 weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
                 sums.add(objective, weights)
+                sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
                 if number % settings.accumulate == 0 or number == len(batches):
                     average_gradients(parameters, (number - 1) % settings.accumulate + 1)
                     if settings.clip is not None:
@@ -108,6 +119,7 @@ def train(
                 "mean_score": found.mean_score(),
                 "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},
                 **sums.means(),
+                **sums.seen(),
             }
             history.append(entry)
             log(writer, entry)
@@ -179,6 +191,7 @@ class Sums:
         """Start at nothing."""
         self._sums: dict[str, dict[str, float]] = {"terms": {}, "weights": {}}
         self._counts: dict[str, dict[str, int]] = {"terms": {}, "weights": {}}
+        self._seen: dict[str, dict[str, int]] = {"rows": {}, "labelled": {}}
 
     def add(self, objective: Objective, weights: Mapping[str, float]) -> None:
         """Add a batch."""
@@ -186,6 +199,17 @@ class Sums:
             for name, value in values.items():
                 self._sums[sort][name] = self._sums[sort].get(name, 0.0) + value
                 self._counts[sort][name] = self._counts[sort].get(name, 0) + 1
+
+    def count(self, rows: Mapping[str, int], batch: Batch) -> None:
+        """Add the rows of a batch by data set, and by task those that have its label."""
+        labelled = {task: int(has.sum()) for task, has in batch.has_label.items()}
+        for sort, values in (("rows", rows), ("labelled", labelled)):
+            for name, number in values.items():
+                self._seen[sort][name] = self._seen[sort].get(name, 0) + number
+
+    def seen(self) -> dict[str, dict[str, int]]:
+        """Rows that were read: `rows` by data set, `labelled` by task."""
+        return self._seen
 
     def means(self) -> dict[str, dict[str, float]]:
         """Mean over the batches in which a name occurred: `terms` by term, `weights` by task."""

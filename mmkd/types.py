@@ -1,7 +1,8 @@
 """What flows through a step. Legend of shapes:
 
 B examples, W words, S sub-tokens, N positions of a modality (words or patches), K classes, D width.
-Masks are bool, True = keep. Logits are raw: a softmax over K gives probabilities.
+Masks are bool, True = keep. Logits are raw: the task says whether a softmax over K, or a sigmoid of each, gives
+probabilities, or whether K is 1 and the logit is the value itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Batch:
 
     ids: sample ids. corpus, rows [B]: which encoded corpus the examples come from, and their positions in it.
     word_mask: [B, W]. tokens: reader -> Tokens. images: reader -> uint8 [B, 3, H, W].
-    has_text, has_image: [B]. labels: task -> [B] or [B, W], int64. has_label: task -> [B].
+    has_text, has_image: [B]. has_label: task -> [B].
+    labels: task -> [B] or [B, W], int64, the class; [B, K], float32, 1 for each of K labels that holds and 0 for the
+        others; or [B], float32, the value. Without meaning where there is no label.
     """
 
     ids: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -13,7 +14,7 @@ from rich.progress import Progress
 from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.config.experiment import Experiment
-from mmkd.data.corpus import Readers
+from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.mix import Mix
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import text_reader
@@ -71,10 +72,23 @@ class Workspace:
 
     def follow(self, label: str) -> Callable[[int, int], None]:
         """A new progress bar, as a function of work done and work in all."""
-        if not self.progress.disable and not self.progress.console.is_terminal:
-            self.progress.console.print(f"{label} ...")  # a log file shows bars only when all is done
-        bar = self.progress.add_task(label, total=None)
-        return lambda done, total: self.progress.update(bar, completed=min(done, total), total=total)
+        return follow_in(self.progress, label)
+
+    def training(self, readers: Readers, epoch: int = 0, folder: Path | None = None) -> Corpus:
+        """The training rows that an epoch reads: the view of that epoch, where the experiment augments.
+
+        folder: where a view that no other epoch reads is encoded.
+        """
+        augment = self.experiment.augment
+        return self.mix.training(readers, None if augment is None else augment.view_at(epoch), folder)
+
+
+def follow_in(progress: Progress, label: str) -> Callable[[int, int], None]:
+    """A new progress bar, which is seen once there is something done."""
+    if not progress.disable and not progress.console.is_terminal:
+        progress.console.print(f"{label} ...")  # a log file shows bars only when all is done
+    bar = progress.add_task(label, total=None)
+    return lambda done, total: progress.update(bar, completed=min(done, total), total=total)
 
 
 def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Workspace:
@@ -83,8 +97,8 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
     Raises what `Mix` and the tokenizers raise for data or models that are missing or not as they must be.
     """
     places = Places.near(near)
-    levels = {name: config.level for name, config in experiment.tasks.items()}
-    mix = Mix(experiment.data, levels, near, places.cache / "data")
+    follow = partial(follow_in, progress)
+    mix = Mix(experiment.data, experiment.tasks, near, places.cache / "data", experiment.augment, follow)
     tasks = {
         name: plugins.load("tasks", config.kind).Task(config, name, mix.labels(name))
         for name, config in experiment.tasks.items()

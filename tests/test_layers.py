@@ -30,10 +30,10 @@ LAYERS = (
         "losses",
     ),
     *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "train", "workspace", "teach"),
-    *("report", "run", "sweep", "api", "cli"),
+    *("report", "run", "sweep", "api", "cli_data", "cli"),
 )
 PLUGINS = {
-    "data": {"base", "card"},
+    "data": {"base", "card", "findings"},
     "tasks": {"base"},
     "teachers": {"base"},
     "losses": {"base"},
@@ -43,13 +43,15 @@ PLUGINS = {
 
 ONLY_IN = {
     "transformers": ("data/tokens.py", "encoders/", "teachers/"),
-    "timm": ("encoders/", "teachers/"),
+    "timm": ("data/augment_image.py", "encoders/", "teachers/"),
     "ray": ("sweep.py",),
 }
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
-    *("mmkd.data.conll", "mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
+    *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines", "mmkd.data.parquet"),
+    *("mmkd.data.hf_datasets", "mmkd.data.image_folder", "mmkd.data.propaganda", "mmkd.data.sroie", "mmkd.cli_data"),
+    *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
 )
 
 
@@ -155,7 +157,7 @@ PLUGIN = "\n\nclass Config:\n    pass\n"
         ),
         ("tasks/bad.py", "import ray", "1: imports ray, which belongs in sweep.py"),
         ("tasks/bad.py", "from ray.tune import Tuner", "1: imports ray, which belongs in sweep.py"),
-        ("student/bad.py", "import timm", "1: imports timm, which belongs in encoders/, teachers/"),
+        ("student/bad.py", "import timm", "1: imports timm, which belongs in data/augment_image.py, encoders/, teachers/"),
         (
             "data/bad.py",
             "def f():\n    from transformers import AutoTokenizer",

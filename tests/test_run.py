@@ -16,6 +16,7 @@ from mmkd import checkpoint
 from mmkd.arrays import file_hash
 from mmkd.config.load import load
 from mmkd.data import market_notes
+from mmkd.data.dataset import DataSet
 from mmkd.data.base import Example
 from mmkd.record import RecordError, RunRecord, read_record
 from mmkd.run import make_ready, run_experiment, run_seed
@@ -25,8 +26,10 @@ QUIET = Progress(disable=True)
 
 
 def run(plain: dict[str, Any], near: Path, **options: Any) -> tuple[list[RunRecord], list[str]]:
+    """The records, and what was said beside the accounts of the rows."""
     said: list[str] = []
-    return run_experiment(experiment(plain), near, QUIET, "the command", say=said.append, **options), said
+    records = run_experiment(experiment(plain), near, QUIET, "the command", say=said.append, **options)
+    return records, [line for line in said if " rows = " not in line]
 
 
 def run_folder(near: Path, name: str = "tiny") -> Path:
@@ -68,6 +71,22 @@ def test_every_seed_and_teacher_has_a_record_that_reads_back(finished):
         best = max(record.history, key=lambda entry: entry["mean_score"])
         assert (record.selection.epoch, record.selection.value) == (best["epoch"], best["mean_score"])
         assert record.mean_score("validation") == pytest.approx(best["mean_score"])
+
+
+def test_every_row_is_accounted_for(finished):
+    _, records, _ = finished
+    for record in records:
+        assert {name: account["rows"] for name, account in record.rows.items()} == {
+            "market_notes/train": 16,
+            "market_notes/transfer": 8,
+            "market_notes/validation": 12,
+            "market_notes/test": 16,
+        }
+        for account in record.rows.values():
+            assert account["rows"] == account["used"] + sum(account["quarantined"].values())
+    for entry in records[0].history:
+        assert entry["rows"] == {"market_notes": 24}
+        assert entry["labelled"] == {"sentiment": 16, "ner": 16, "risk": 16}
 
 
 def test_the_record_says_what_made_it(finished):
@@ -204,11 +223,11 @@ def test_another_teacher_makes_another_record(copied, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens, in order: `read SPLIT`, `trained`."""
+    """What happens, in order: `read SPLIT` by anything but the check of the data, `trained`."""
     events: list[str] = []
-    read, train = market_notes.Source.read, mmkd.run.train
+    read, train = DataSet.read, mmkd.run.train
 
-    def spy(self: market_notes.Source, split: str) -> Iterator[Example]:
+    def spy(self: DataSet, split: str) -> Iterator[Example]:
         events.append(f"read {split}")
         return read(self, split)
 
@@ -217,7 +236,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         events.append("trained")
         return result
 
-    monkeypatch.setattr(market_notes.Source, "read", spy)
+    monkeypatch.setattr(DataSet, "read", spy)
     monkeypatch.setattr(mmkd.run, "train", trained)
     return events
 

@@ -61,7 +61,7 @@ def players_of(
 def run(
     players: Players, corpus: Corpus, folder: Path, seed: int = 0, settings: Train = SETTINGS, **more: Any
 ) -> Trained:
-    return train(players, corpus, corpus, settings, seed, Accelerator(cpu=True), folder / "logs", **more)
+    return train(players, lambda epoch: corpus, corpus, settings, seed, Accelerator(cpu=True), folder / "logs", **more)
 
 
 def test_the_seed_determines_the_weights_bit_by_bit(tmp_path: Path):
@@ -161,7 +161,7 @@ def test_report_sees_each_epoch_and_can_stop(tmp_path: Path):
     trained = run(players_of(corpus), corpus, tmp_path, settings=settings, report=report)
     assert seen == [0, 1]
     assert len(trained.history) == 2
-    assert trained.history[0].keys() == {"epoch", "mean_score", "validation", "terms", "weights"}
+    assert trained.history[0].keys() == {"epoch", "mean_score", "validation", "terms", "weights", "rows", "labelled"}
     assert trained.history[0]["terms"].keys() == trained.history[0]["weights"].keys() == TASKS.keys()
 
 
@@ -294,5 +294,5 @@ def test_a_task_without_validation_labels_is_refused_before_the_first_step(tmp_p
     corpus = corpus_of(tmp_path)
     rows = [Row(row.text, row.grey, {k: v for k, v in row.labels.items() if k != "risk"}) for row in random_rows(6)]
     with pytest.raises(DataError, match=r"tasks\.risk"):
-        train(players_of(corpus), corpus, corpus_of(tmp_path, rows), SETTINGS, 0, Accelerator(), tmp_path / "logs")
+        train(players_of(corpus), lambda epoch: corpus, corpus_of(tmp_path, rows), SETTINGS, 0, Accelerator(), tmp_path / "logs")
     assert not (tmp_path / "logs").exists()

@@ -22,10 +22,14 @@ from mmkd.data.base import Example, Label, Source
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.encode import DataSplit
 from mmkd.data.pixels import ImageReader
+from mmkd.data.relabel import same_labels
 from mmkd.data.tokens import TextReader, text_reader
+from mmkd.losses import affinity, cross_feature, hint, logit_kl, supervised
 from mmkd.tasks import classify, ordinal, tag
 from mmkd.tasks.base import Task
 
+# Imported before any experiment is read, so that each kind has one `Config` class for the type checks of the tests.
+KINDS = (affinity, cross_feature, hint, logit_kl, supervised)
 CARDS = Path(__file__).parent.parent / "data_cards"
 BERT = {
     "model_type": "bert",
@@ -42,7 +46,8 @@ TASKS: dict[str, Task] = {
     "risk": ordinal.Task(ordinal.Config(), "risk", ["low", "mid", "high"]),
     "ner": tag.Task(tag.Config(), "ner", ["O", "B-ORG", "I-ORG"]),
 }
-LEVELS = {name: task.level for name, task in TASKS.items()}
+USES = {name: same_labels(name, task.config.kind, len(task.labels)) for name, task in TASKS.items()}
+FORMS = {name: use.form for name, use in USES.items()}
 
 
 @dataclass(frozen=True)
@@ -107,14 +112,14 @@ def readers(folder: Path, rows: Sequence[Row], *names: str, max_tokens: int = 64
 
 
 def data_split(source: Source, split: str, folder: Path, limit: int | None = None) -> DataSplit:
-    return DataSplit("listed", split, source, folder, LEVELS, limit)
+    return DataSplit("listed", split, source, folder, USES, limit)
 
 
 def listed_corpus(rows: Sequence[Row], folder: Path, *names: str, max_tokens: int = 64) -> Corpus:
     """A corpus of one split with these rows, read under each name (default: student)."""
     own = readers(folder, rows, *(names or ("student",)), max_tokens=max_tokens)
     split = data_split(Listed({"train": rows}), "train", folder)
-    return Corpus([split], [{task: task for task in TASKS}], LEVELS, own)
+    return Corpus([split], FORMS, own)
 
 
 def everything(corpus: Corpus) -> Any:

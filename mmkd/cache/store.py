@@ -48,6 +48,11 @@ class CachedTeacher(Speaker):
         self._modality, self._layers = teacher.config.modality, teacher.config.layers
         self._corpus, self._arrays, self._dtype = corpus, arrays, dtype
 
+    @property
+    def corpus(self) -> str:
+        """Key of the corpus whose rows it speaks about."""
+        return self._corpus.key
+
     def forward(self, batch: Batch) -> Outputs:
         """What the teacher said about these rows, as float32.
 
@@ -98,6 +103,23 @@ class CachedTeacher(Speaker):
         # numpy knows no bfloat16: its bits are stored as uint16
         tensor = torch.from_numpy(values)
         return (tensor.view(torch.bfloat16) if values.dtype == np.uint16 else tensor).float()
+
+
+class CachedViews(Speaker):
+    """Speaks from the cache about several views of the same rows; a view is a corpus of its own."""
+
+    def __init__(self, views: Sequence[CachedTeacher]) -> None:
+        """views: one or more, of one teacher."""
+        super().__init__()
+        self.name, self.shape = views[0].name, views[0].shape
+        self._views = {view.corpus: view for view in views}
+
+    def forward(self, batch: Batch) -> Outputs:
+        """What the teacher said about these rows in the view that the batch shows.
+
+        Raises CacheError for a batch of another corpus.
+        """
+        return self._views.get(batch.corpus, next(iter(self._views.values())))(batch)
 
 
 def cached(

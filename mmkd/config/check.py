@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.experiment import Experiment
 from mmkd.config.local import is_local, local_path
+from mmkd.config.mixing import mistakes
 from mmkd.config.parts import Parts
-from mmkd.config.plugin_base import LossConfig, TeacherConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, LossConfig, TaskLossConfig, TeacherConfig, TeacherNeeds
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
 from mmkd.config.schedule import Schedule
+
+LOGITS: dict[LogitsForm, str] = {
+    "classes": "classes, one of which holds",
+    "labels": "labels, each of which holds or not",
+    "value": "one value",
+}
 
 
 def check_experiment(parts: Parts) -> list[Problem]:
@@ -22,6 +31,17 @@ def check_experiment(parts: Parts) -> list[Problem]:
         *_check_losses(parts),
         *_check_tasks(parts),
     ]
+
+
+def check_whole(parts: Parts, experiment: Experiment) -> list[Problem]:
+    """What can be judged only when every section is right by itself."""
+    problems = [parts.problem(("mixing", *path), text) for path, text in mistakes(experiment.mixing, experiment.data)]
+    augment, distils = experiment.augment, any(loss.teacher_needs() for loss in experiment.losses.values())
+    if augment is not None and augment.views is None and experiment.train.cache and distils:
+        advice = "expected a number of views, or `train.cache: false` for teachers that run live"
+        text = f"each epoch has new views, which no cache holds; {advice}"
+        problems.append(parts.problem(("augment", "views"), text))
+    return problems
 
 
 def unknown(parts: Parts, path: KeyPath, word: str, name: str) -> Problem:
@@ -77,6 +97,7 @@ def _check_losses(parts: Parts) -> Iterator[Problem]:
                 yield unknown(parts, _teacher_key(parts, path, need), "teacher", need.teacher)
             elif need.teacher in parts.teachers:
                 yield from _check_need(parts, path, need, parts.teachers[need.teacher])
+        yield from _check_logits(parts, path, loss)
         yield from _check_student_needs(parts, path, loss)
 
 
@@ -100,6 +121,24 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
     if need.modality is not None and teacher.modality != need.modality:
         message = f"the teacher `{name}` reads {teacher.modality}; expected one that reads {need.modality}"
         yield parts.problem(_teacher_key(parts, path, need), message)
+
+
+def _check_logits(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:
+    """A softmax over labels that may hold together gives a loss too: nothing after this would show the mistake."""
+    if not isinstance(loss, TaskLossConfig) or loss.logits is None or loss.task not in parts.tasks:
+        return
+    task = parts.tasks[loss.task]
+    if loss.logits != task.logits:
+        reads = f"`{loss.kind}` reads logits over {LOGITS[loss.logits]}"
+        given = f"`{loss.task}` is of the kind {task.kind}, with logits over {LOGITS[task.logits]}"
+        advice = f"expected one of {listed(_losses_of(task.logits))}"
+        yield parts.problem((*path, "kind"), f"{reads}; {given}; {advice}")
+
+
+def _losses_of(form: LogitsForm) -> list[str]:
+    """The kinds of loss that read logits of this form and of no other."""
+    configs = {kind: plugins.config_class("losses", kind) for kind in plugins.kinds("losses")}
+    return [kind for kind, one in configs.items() if issubclass(one, TaskLossConfig) and one.logits == form]
 
 
 def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:

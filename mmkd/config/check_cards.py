@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from mmkd.config.experiment import DataUse
+from mmkd.config.label_maps import label_order, names_to_map, renamed
 from mmkd.config.parts import Parts
 from mmkd.config.plugin_base import TaskConfig
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
@@ -80,8 +81,22 @@ def _check_use(parts: Parts, name: str, use: DataUse, card: CardLike) -> Iterato
         if theirs not in card.tasks:
             advice = f"expected one of {listed(list(card.tasks))}{did_you_mean(theirs, card.tasks)}"
             yield parts.problem((*path, "tasks", task), f"the card has no task `{theirs}`; {advice}")
-    for task, theirs in labelled_tasks(use, card, parts.tasks).items():
+    used = labelled_tasks(use, card, parts.tasks)
+    for task, theirs in used.items():
         yield from _check_kind(parts, _label_key(name, use, task), task, parts.tasks[task], card.tasks[theirs])
+    for task, renames in use.labels.items():
+        if task not in used:
+            text = f"the card labels no task `{task}` here; expected one of {listed(list(used))}"
+            yield parts.problem((*path, "labels", task), f"{text}{did_you_mean(task, used)}")
+            continue
+        known = names_to_map(card.tasks[used[task]].labels, card.tasks[used[task]].kind)
+        for label in sorted(set(renames) - set(known)):
+            text = f"the card has no label `{label}` of `{used[task]}`; expected one of {listed(known)}"
+            yield parts.problem((*path, "labels", task, label), f"{text}{did_you_mean(label, known)}")
+        for label, ours in renames.items():
+            if ours is None and card.tasks[used[task]].kind == "tag":
+                text = "a word cannot be left unlabelled; expected a name, or `O` for what is no entity here"
+                yield parts.problem((*path, "labels", task, label), text)
 
 
 def _label_key(name: str, use: DataUse, task: str) -> KeyPath:
@@ -96,15 +111,26 @@ def _check_kind(parts: Parts, path: KeyPath, name: str, task: TaskConfig, theirs
 
 
 def _check_labels(parts: Parts, cards: Mapping[str, CardLike]) -> Iterator[Problem]:
-    first: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for name, card in cards.items():
-        use = parts.data[name]
-        for task, theirs in labelled_tasks(use, card, parts.names("tasks")).items():
-            labels = tuple(card.tasks[theirs].labels)
-            other, expected = first.setdefault(task, (name, labels))
-            if labels != expected:
-                message = f"the labels of `{task}` are {listed(labels)}; expected those of data.{other}, in their order"
-                yield parts.problem(_label_key(name, use, task), f"{message}: {listed(expected)}")
+    for task in parts.tasks:
+        sets: dict[str, tuple[str | None, ...]] = {}
+        for name, card in cards.items():
+            theirs = labelled_tasks(parts.data[name], card, parts.names("tasks")).get(task)
+            if theirs is not None:
+                labels, kind = card.tasks[theirs].labels, card.tasks[theirs].kind
+                sets[name] = renamed(labels, kind, parts.data[name].labels.get(task, {}))
+        stated = parts.tasks[task].labels
+        order = label_order(stated, list(sets.values()))
+        whose = f"of tasks.{task}.labels" if stated is not None else f"of data.{next(iter(sets), '')}"
+        for name, found in sets.items():
+            path, mapped = _label_key(name, parts.data[name], task), task in parts.data[name].labels
+            if set(found) - {None, *order}:
+                unknown = listed(sorted({label for label in found if label is not None} - set(order)))
+                advice = f"map them in data.{name}.labels.{task}"
+                message = f"the labels {unknown} of `{task}` are none {whose}: {listed(order)}; {advice}"
+                yield parts.problem(path, message)
+            elif stated is None and not mapped and found != order:
+                message = f"the labels of `{task}` are {listed([str(each) for each in found])}"
+                yield parts.problem(path, f"{message}; expected those {whose}, in their order: {listed(order)}")
 
 
 def _check_coverage(parts: Parts, cards: Mapping[str, CardLike]) -> Iterator[Problem]:

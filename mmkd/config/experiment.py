@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, Strict
 
+from mmkd.config.augment import Augment
 from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.mixing import Mixing, Size
 from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
 from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
@@ -24,14 +26,19 @@ class DataUse(Section):
     card: a name in `data_cards/`, or the path of a card, relative to the experiment file.
     train: the splits whose rows the student trains on; `transfer` rows have no labels, only teachers speak there.
     tasks: experiment task -> the card's task, where the names differ; default: the tasks of equal name.
+    labels: experiment task -> the card's label -> what the task calls it; null leaves such rows unlabelled. A map of a
+        task over words names entity types, and `O` for those that are no entities here.
     limit: use only the first n rows of a split.
+    policy: reason of a finding -> `refuse`, `quarantine` or `accept`, in place of the card's own.
     options: keys of the card's source to set otherwise (for instance the knobs of a generator).
     """
 
     card: str
     train: TrainSplits = ("train",)
     tasks: dict[str, str] | None = None
+    labels: dict[str, dict[str, str | None]] = {}
     limit: dict[Literal["train", "transfer", "validation", "test"], PositiveInt] = {}
+    policy: dict[str, Literal["refuse", "quarantine", "accept"]] = {}
     options: dict[str, Any] = {}
 
 
@@ -76,11 +83,16 @@ class Train(Section):
 
 
 class Experiment(Section):
-    """One experiment, as `mmkd run` carries it out for each of its seeds."""
+    """One experiment, as `mmkd run` carries it out for each of its seeds.
+
+    mixing: how often the rows of each data set are read. augment: views of the training rows; null: the rows alone.
+    """
 
     name: Name
     description: str = ""
     data: Annotated[dict[Name, DataUse], Field(min_length=1)]
+    mixing: Mixing = Size()
+    augment: Augment | None = None
     tasks: Annotated[dict[Name, SerializeAsAny[TaskConfig]], Field(min_length=1)]
     teachers: dict[Name, SerializeAsAny[TeacherConfig]] = {}
     student: Student

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmkd.config import plugins
-from mmkd.config.check import check_experiment, check_files
+from mmkd.config.check import check_experiment, check_files, check_whole
 from mmkd.config.check_cards import CardLike, check_cards
 from mmkd.config.document import read_document
 from mmkd.config.experiment import PLUGIN_MAPS, DataUse, Experiment, Student, Train
@@ -100,6 +100,8 @@ def _validate(root: Node, problems: list[Problem]) -> tuple[Experiment | None, P
         problems += problems_of(error, Experiment, root, ())
     parts = Parts.of(root, valid)
     problems += check_experiment(parts)
+    if experiment is not None:
+        problems += check_whole(parts, experiment)
     return experiment, parts
 
 

@@ -6,12 +6,16 @@ A `Config` says all that can be known about a plug-in before a model is loaded: 
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from mmkd.config.schedule import Coefficient
 from mmkd.config.section import Integers, Names, NonNegativeFloat, Plugin, PositiveFloat, PositiveInt, Section
 
 Modality = Literal["text", "image"]
+
+LogitsForm = Literal["classes", "labels", "value"]
+"""What K logits say. classes: one of K holds, with the probabilities softmax(logits); labels: each of K holds or not,
+whatever the others do, with the probabilities sigmoid(logits); value: K is 1, and the logit is the value itself."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,15 @@ class StudentNeeds:
 
 
 class TaskConfig(Plugin):
-    """A task: what is predicted for each example or for each word of it."""
+    """A task: what is predicted for each example or for each word of it. `logits`: how its logits are to be read.
+
+    labels: their names, in the order of the logits; null: as the first data set that labels the task has them.
+    """
 
     level: ClassVar[Literal["example", "word"]]
+    logits: ClassVar[LogitsForm] = "classes"
+
+    labels: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)] | None = None
 
 
 class Finetune(Section):
@@ -84,7 +94,9 @@ class LossConfig(Plugin):
 
 
 class TaskLossConfig(LossConfig):
-    """A term that belongs to one task, and so to that task's group."""
+    """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any."""
+
+    logits: ClassVar[LogitsForm | None] = None
 
     task: str
 

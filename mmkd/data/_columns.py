@@ -1,15 +1,16 @@
 """What sources of rows with named columns share: a card maps columns to ids, words, images, labels and groups.
 
-Every value is text, a list, null or an image's bytes: ids and labels keep the characters that the file has (`007`,
-`NA`, `1e5`). No torch here.
+Every value is text, a truth value, a list, null or a reader of an image's bytes: ids and labels keep the characters
+that the file has (`007`, `NA`, `1e5`). No torch here.
 """
 
 from __future__ import annotations
 
 import abc
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, Strict, model_validator
 
 from mmkd.config.problems import did_you_mean
-from mmkd.config.section import Section
-from mmkd.data._files import FileConfig, FileSource, RowProblem, finding
+from mmkd.config.section import Names, Section
+from mmkd.data._files import FileConfig, FileSource, RowProblem, finding, shortened, shown
 from mmkd.data._images import FolderImages, Images, ZipImages
 from mmkd.data._labels import LabelColumn, label_readers
-from mmkd.data.base import Example, Label
+from mmkd.data.base import DataError, Example, Label
 from mmkd.data.findings import Finding
 
 if TYPE_CHECKING:
@@ -33,18 +34,25 @@ class ImageColumn(Section):
 
     archive, folder: a zip file or a folder below the data root. Neither: the column holds the bytes of the image file.
     suffix: replaces the name's own ending, for images that were encoded anew (`.webp`).
+    missing: texts that stand for no image, as null does; in a CSV file often the empty text.
     """
 
     column: str
     archive: str | None = None
     folder: str | None = None
     suffix: Annotated[str, Field(pattern=r"^\.[A-Za-z0-9]+$")] | None = None
+    missing: Names = ()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the column holds the images themselves."""
+        return self.archive is None and self.folder is None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.archive is not None and self.folder is not None:
-            raise ValueError("found both `archive` and `folder`; expected one of them")
-        if self.suffix is not None and self.archive is None and self.folder is None:
+            raise ValueError("found both; expected one of `archive` and `folder`")
+        if self.suffix is not None and self.embedded:
             raise ValueError("found `suffix` without `archive` or `folder`, where the named images would be")
         return self
 
@@ -53,7 +61,8 @@ class ColumnsConfig(FileConfig):
     """Columns by name.
 
     id: null numbers the rows, `<split>-<n>` from 0. text: split into words at white space; several columns are joined.
-    words: holds a list of words instead. group: rows with the same value belong together.
+    words: holds a list of words instead. group: rows with the same value belong together; null and the empty text
+    are no group.
     """
 
     id: str | None
@@ -74,7 +83,7 @@ class ColumnsConfig(FileConfig):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a file, with its place. values: column -> text, list, null, or the bytes of an image."""
+    """A row of a file, with its place. values: column -> text, truth value, list, null, or reader of an image."""
 
     file: str
     number: int
@@ -83,7 +92,7 @@ class Row:
     def value(self, column: str) -> Any:
         """The value of a column. Raises RowProblem when the row lacks the column."""
         if column not in self.values:
-            known = ", ".join(self.values)
+            known = shortened(", ".join(self.values))
             message = f"found no such field; expected one of {known}{did_you_mean(column, self.values)}"
             raise RowProblem("column_missing", column, message)
         return self.values[column]
@@ -133,41 +142,68 @@ class ColumnsSource(FileSource):
 
     def read(self, split: str) -> Iterator[Example | Finding]:
         """Yield the rows of a split."""
-        seen: dict[str, str] = {}
+        seen: dict[str, tuple[str, int]] = {}
         for number, row in enumerate(self.rows(split)):
             if isinstance(row, Finding):
                 yield row
                 continue
             name = None
             try:
-                name = self._id(row, split, number, seen)
-                yield self._example(name, row, split)
+                name = self._id(row, split, number)
+                self._refuse_repeated(name, row, seen)
+                found: Example | Finding = self._example(name, row, split)
             except RowProblem as problem:
-                yield finding(problem, split, row.file, row.number, name)
+                found = finding(problem, split, row.file, row.number, name)
+            yield found
 
-    def _id(self, row: Row, split: str, number: int, seen: dict[str, str]) -> str:
+    def needed(self, split: str) -> tuple[str, ...]:
+        """The columns that the rows of a split are made of, each once."""
+        config = self.config
+        texts = (config.text,) if isinstance(config.text, str) else config.text or ()
+        labels = [] if split == "transfer" else [column.column for column in config.labels.values()]
+        image = None if config.image is None else config.image.column
+        named = [config.id, *texts, config.words, image, config.group, *labels]
+        return tuple(dict.fromkeys(column for column in named if column is not None))
+
+    def require(self, file: Path, found: Iterable[str], split: str) -> None:
+        """Raises DataError when a table, whose rows all have the same columns, lacks one that the card names."""
+        known = list(found)
+        lacking = [column for column in self.needed(split) if column not in known]
+        if lacking:
+            message = f"found no column {lacking[0]!r}; expected one of {', '.join(known)}"
+            raise DataError(file, None, lacking[0], f"{message}{did_you_mean(lacking[0], known)}")
+
+    def _id(self, row: Row, split: str, number: int) -> str:
         if self.config.id is None:
             return f"{split}-{number}"
         name = row.text(self.config.id)
         if name is None or not name.strip():
-            raise RowProblem("id_missing", self.config.id, f"found {name!r}; expected an id")
-        if name in seen:
-            message = f"found {name!r}, which {seen[name]} has too; expected an id that no other row has"
-            raise RowProblem("id_repeated", self.config.id, message)
-        seen[name] = f"line {row.number}" if len(self.own_files(split)) == 1 else f"{row.file}:{row.number}"
+            raise RowProblem("id_missing", self.config.id, f"found {shortened(repr(name))}; expected an id")
+        _refuse_surrogates(name, self.config.id)
         return name
+
+    def _refuse_repeated(self, name: str, row: Row, seen: dict[str, tuple[str, int]]) -> None:
+        if name in seen:
+            file, number = seen[name]
+            place = f"line {number}" if file == row.file else f"{file}:{number}"
+            message = f"found {shortened(repr(name))}, which {place} has too; expected an id that no other row has"
+            raise RowProblem("id_repeated", self.config.id, message)
+        if self.config.id is not None:
+            seen[name] = row.file, row.number
 
     def _example(self, name: str, row: Row, split: str) -> Example:
         words, (image_name, image) = self._words(row), self._image(row)
         if not words and image is None:
-            message = f"row {name!r} has neither words nor an image; expected one of them"
+            message = f"row {shortened(repr(name))} has neither words nor an image; expected one of them"
             raise RowProblem("row_empty", self.config.id, message)
         labels: dict[str, Label] = {}
         for task, reader in self._labels_of.items():
             label = None if split == "transfer" else reader.read(row.value(reader.column.column), words)
             if label is not None:
                 labels[task] = label
-        group = None if self.config.group is None else row.text(self.config.group)
+        group = None if self.config.group is None else row.text(self.config.group) or None
+        if group is not None:
+            _refuse_surrogates(group, self.config.group)
         return Example(name, words, image, labels, group, row.file, row.number, image_name)
 
     def _words(self, row: Row) -> tuple[str, ...]:
@@ -191,16 +227,16 @@ class ColumnsSource(FileSource):
     def _image(self, row: Row) -> tuple[str | None, Callable[[], bytes] | None]:
         """The name and the reader of the row's image."""
         column = self.config.image
-        if column is None or row.value(column.column) is None:
+        if column is None or row.value(column.column) in (None, *column.missing):
             return None, None
-        if column.archive is None and column.folder is None:
+        if column.embedded:
             return self.embedded_image(row, column.column)
         name = row.text(column.column) or ""
         if not PurePosixPath(name).name:
             raise RowProblem("column_type", column.column, f"found {name!r}; expected the name of an image, or null")
         name = str(PurePosixPath(name).with_suffix(column.suffix)) if column.suffix else name
         if self._images is not None and not self._images.has(name):
-            message = f"found no image {name!r} in {self._images.where}; get the images again"
+            message = f"found no image {shortened(repr(name))} in {self._images.where}; get the images again"
             raise RowProblem("image_missing", column.column, message)
         return name, None if self._images is None else partial(self._images.read, name)
 
@@ -213,15 +249,19 @@ class ColumnsSource(FileSource):
         return None, value
 
 
-def shown(value: Any) -> str:
-    """A value for a message."""
-    return json.dumps(value, default=lambda other: f"<{type(other).__name__}>", ensure_ascii=False)[:80]
-
-
 def as_text(value: Any) -> Any:
-    """A typed value as rows hold it: numbers and truth values as text, lists of them likewise, null as null."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    """A typed value as rows hold it: numbers and dates as text, lists of them likewise, all else as it is."""
     if isinstance(value, list):
         return [as_text(each) for each in value]
-    return value if value is None or isinstance(value, str) or callable(value) else str(value)
+    if isinstance(value, int | float | Decimal | date | time) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _refuse_surrogates(text: str, column: str | None) -> None:
+    """Ids and groups are written to files, which half of a UTF-16 pair cannot be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"found {shortened(ascii(text))}; expected whole characters"
+        raise RowProblem("text_surrogate", column, message) from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, Strict, field_validator
 
@@ -24,6 +25,12 @@ Files = str | Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
 LONGEST_LINE = 2**20
 """Bytes. A longer line is a broken line end or a file in a field, and no row."""
 
+LONGEST_QUOTE = 80
+"""Characters of a value that a message shows."""
+
+PLAIN = '\n\r\t +,-./0123456789:;=?ABCXYZabcxyz_|"'
+"""Characters that must be their ASCII bytes in every encoding of a file."""
+
 
 class RowProblem(Exception):
     """What makes a row unusable. It is caught where the row is read, and becomes a Finding in the row's place."""
@@ -37,7 +44,8 @@ class RowProblem(Exception):
 class FileConfig(Plugin):
     """splits: split -> path below the data root, or several, read one after the other.
 
-    encoding: of the files, by Python's name for it; `utf-8-sig` skips a byte order mark.
+    encoding: of the files, by Python's name for it; `utf-8-sig` skips a byte order mark. ASCII must be part of it:
+    lines are told apart before they are decoded, which UTF-16 does not allow.
     """
 
     splits: Annotated[dict[Split, Files], Field(min_length=1)]
@@ -47,20 +55,24 @@ class FileConfig(Plugin):
     @classmethod
     def _known(cls, encoding: str) -> str:
         try:
-            codecs.lookup(encoding)
-        except LookupError as error:
-            raise ValueError(f"found {encoding!r}; expected an encoding, like utf-8, latin-1 or cp1252") from error
-        return encoding
+            plain = PLAIN.encode(encoding).removeprefix(codecs.BOM_UTF8) == PLAIN.encode("ascii")
+        except LookupError:
+            plain = False
+        if not plain:
+            expected = "an encoding that ASCII is part of, like utf-8, latin-1 or cp1252"
+            raise ValueError(f"found {encoding!r}; expected {expected}; convert the files")
+        return codecs.lookup(encoding).name
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a file, without its end. file: below the data root. number: from 1."""
+    """A line of a file. file: below the data root. number: from 1. raw: without its end, if it has one."""
 
     file: str
     number: int
     raw: bytes
     encoding: str
+    end: bytes
 
     def text(self) -> str:
         """The line as text. Raises RowProblem when it is too long, or not in the encoding."""
@@ -69,7 +81,8 @@ class Line:
         try:
             return self.raw.decode(self.encoding)
         except UnicodeDecodeError as error:
-            message = f"found byte {error.start} that is not {self.encoding}; expected {self.encoding}"
+            name = self.encoding.upper()
+            message = f"found byte {error.start} that is not {name}; expected {name}, or another `encoding` in the card"
             raise RowProblem("row_not_utf8", None, message) from error
 
 
@@ -136,17 +149,58 @@ class FileSource(base.Source):
 
     def lines_of(self, name: str) -> Iterator[Line]:
         """The lines of one file. Only \\n ends a line: some texts hold other characters that Python takes for ends."""
-        encoding, number = self.config.encoding, 0
+        number = 0
         with self.open(name) as file:
-            while raw := file.readline(LONGEST_LINE + 2):
+            self._pass_mark(name, file)
+            while raw := file.readline(LONGEST_LINE + len(b"\r\n")):
                 number += 1
-                yield Line(name, number, raw.rstrip(b"\r\n"), encoding)
-                if encoding == "utf-8-sig":
-                    encoding = "utf-8"  # the mark stands before the first line alone
+                content = raw.removesuffix(b"\n").removesuffix(b"\r")
+                yield Line(name, number, content, self.encoding, raw[len(content) :])
                 while raw and not raw.endswith(b"\n"):
                     raw = file.readline(LONGEST_LINE)  # the rest of a line that is too long
+
+    def document(self, name: str) -> str:
+        """A whole file as text.
+
+        Raises DataError when it cannot be opened or is not in the encoding.
+        """
+        with self.open(name) as file:
+            self._pass_mark(name, file)
+            try:
+                return file.read().decode(self.encoding)
+            except UnicodeDecodeError as error:
+                message = f"found byte {error.start} that is not {self.encoding.upper()}; get the file again"
+                raise DataError(self.path(name), None, None, message) from error
+
+    @property
+    def encoding(self) -> str:
+        """Of the text that follows a byte order mark, if there is one."""
+        return self.config.encoding.removesuffix("-sig")
+
+    def _pass_mark(self, name: str, file: IO[bytes]) -> None:
+        """Skip the byte order mark, which would otherwise become part of the first word or column."""
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        elif self.config.encoding != "utf-8-sig":
+            message = f"found a byte order mark; expected none in {self.config.encoding}; set `encoding: utf-8-sig`"
+            raise DataError(self.path(name), 1, None, message)
 
 
 def finding(problem: RowProblem, split: str, file: str | None, row: int | None, name: str | None = None) -> Finding:
     """The finding that stands in a row's place. name: the row's id, where it is known."""
-    return Finding(problem.reason, split, file, row, name, problem.field, problem.message)
+    message = problem.message.encode("utf-8", "backslashreplace").decode()  # a report is UTF-8; what it quotes may not
+    return Finding(problem.reason, split, file, row, name, problem.field, message)
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, for a message."""
+    try:
+        text = json.dumps(value, default=lambda other: f"<{type(other).__name__}>", ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = f"<{type(value).__name__}>"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text for a message, cut where it is long."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."

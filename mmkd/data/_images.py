@@ -5,13 +5,18 @@ A missing or damaged image is an error: no other image is given in its place.
 
 from __future__ import annotations
 
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Protocol
 
 from mmkd.data.base import DataError
+
+DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+"""What `zipfile` raises for an archive that is damaged, encrypted (RuntimeError) or packed in an unknown way."""
 
 
 class Images(Protocol):
@@ -54,7 +59,7 @@ class ZipImages:
             return self._zip().read(name)
         except KeyError as error:
             raise DataError(self.where, None, name, "found no such member; get the archive again") from error
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGE as error:
             raise DataError(self.where, None, name, f"cannot be read: {error}; get the archive again") from error
 
     def _zip(self) -> zipfile.ZipFile:
@@ -62,7 +67,7 @@ class ZipImages:
         if self._opened is None or self._opened[0] != os.getpid():
             try:
                 self._opened = os.getpid(), zipfile.ZipFile(self.where)
-            except (OSError, zipfile.BadZipFile) as error:
+            except DAMAGE as error:
                 message = f"cannot be read as a zip archive: {error}; get the archive again"
                 raise DataError(self.where, None, None, message) from error
         return self._opened[1]
@@ -77,11 +82,17 @@ class FolderImages:
 
     def has(self, name: str) -> bool:
         """Whether the folder has that file."""
-        path = (self.where / name).resolve()
-        return path.is_relative_to(self.where.resolve()) and path.is_file()
+        try:
+            path = (self.where / name).resolve()
+            return path.is_relative_to(self.where.resolve()) and path.is_file()
+        except (OSError, ValueError, RuntimeError):
+            return False  # a name that no file can have: too long, with a NUL, a link to itself
 
     def read(self, name: str) -> bytes:
         """The file's bytes. Raises DataError when it is not there."""
         if not self.has(name):
             raise DataError(self.where, None, name, "found no such file in the folder; get the files again")
-        return (self.where / name).read_bytes()
+        try:
+            return (self.where / name).read_bytes()
+        except OSError as error:
+            raise DataError(self.where, None, name, f"cannot be read: {error}; get the files again") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,21 +11,26 @@ from pydantic import Field, Strict
 
 from mmkd.config.problems import did_you_mean
 from mmkd.config.section import Section
-from mmkd.data._files import RowProblem
+from mmkd.data._files import RowProblem, shortened, shown
 from mmkd.data.base import DataError, Label
 
 if TYPE_CHECKING:
     from mmkd.data.card import Card, CardTask
 
 
-class LabelColumn(Section):
-    """Where a task's labels are.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""What a `regress` label looks like. Python's `float` takes `1_000` and digits of other scripts as well."""
 
-    item: position in the column's list, when the label stands in a list.
+
+class LabelColumn(Section):
+    """Where a task's labels are. They are text, kept as the file has it; truth values are `true` and `false`.
+
+    item: position in the column's list, when the label stands in a list; a list that ends before it has null there.
     values: raw value -> label name; null: the raw values are the label names.
     missing: raw values that mean "not labelled"; null stands for an absent value.
-    separator: between the labels of a `multilabel` task that stand in one text; null: they stand in a list.
-    repair: an I- tag that continues no entity starts one; false: it is an error.
+    separator: between the labels of a `multilabel` task that stand in one text, with or without spaces around them;
+    a text without labels means that none holds. null: they stand in a list.
+    repair: an I- tag of a `tag` task that continues no entity starts one; false: it is an error.
     For a task of the kind `tag` the column is a list with one value for each word.
     """
 
@@ -53,14 +58,16 @@ class LabelReader:
         """
         if self.column.item is not None:
             items = self._items(raw)
-            if self.column.item >= len(items):
-                raise self._problem("column_type", f"found {len(items)} items; expected item {self.column.item}")
-            raw = items[self.column.item]
+            if self.column.item >= len(items) and None not in self.column.missing:
+                message = f"found {len(items)} items; expected item {self.column.item}, or null in the card's `missing`"
+                raise self._problem("column_type", message)
+            raw = items[self.column.item] if self.column.item < len(items) else None
+        raw = _spelled(raw)
         if raw is None or isinstance(raw, str):
             if raw in self.column.missing:
                 return None
             if raw is None:
-                raise self._problem("label_unknown", "found null; expected a label, or null in the card's `missing`")
+                raise self._problem("label_unknown", "found null; expected text, or null in the card's `missing`")
         if self.task.kind == "tag":
             return self._tags(self._items(raw), words)
         if self.task.kind == "multilabel":
@@ -83,33 +90,33 @@ class LabelReader:
         if self.column.separator is None:
             return self._items(raw)
         if not isinstance(raw, str):
-            raise self._problem("column_type", f"found {_shown(raw)}; expected labels in a text")
+            raise self._problem("column_type", f"found {shown(raw)}; expected labels in a text")
         return [each.strip() for each in raw.split(self.column.separator) if each.strip()]
 
     def _one(self, raw: Any) -> int:
+        raw = _spelled(raw)
         if not isinstance(raw, str):
-            raise self._problem("column_type", f"found {_shown(raw)}; expected text")
+            raise self._problem("column_type", f"found {shown(raw)}; expected text")
         if raw not in self.known:
             expected = ", ".join(map(repr, self.known))
-            message = f"found {raw!r}; expected one of {expected} for the task {self.name}"
+            message = f"found {shortened(repr(raw))}; expected one of {expected} for the task {self.name}"
             raise self._problem("label_unknown", f"{message}{did_you_mean(raw, self.known)}")
         return self.known[raw]
 
     def _value(self, raw: Any) -> float:
-        try:
-            value = float(raw)
-        except (TypeError, ValueError) as error:
-            raise self._problem("label_not_a_number", f"found {_shown(raw)}; expected a number") from error
+        if not isinstance(raw, str):
+            raise self._problem("column_type", f"found {shown(raw)}; expected a number")
+        value = float(raw) if NUMBER.fullmatch(raw.strip()) else math.nan
         if not math.isfinite(value):
-            raise self._problem("label_not_a_number", f"found {raw}; expected a finite number")
+            raise self._problem("label_not_a_number", f"found {shortened(repr(raw))}; expected a finite number")
         low, high = self.task.range or (-math.inf, math.inf)
         if not low <= value <= high:
-            raise self._problem("label_unknown", f"found {raw}; expected a number from {low} to {high}")
+            raise self._problem("label_unknown", f"found {shortened(raw)}; expected a number from {low} to {high}")
         return value
 
     def _items(self, raw: Any) -> Sequence[Any]:
         if not isinstance(raw, list):
-            raise self._problem("column_type", f"found {_shown(raw)}; expected a list")
+            raise self._problem("column_type", f"found {shown(raw)}; expected a list")
         return raw
 
     def _problem(self, reason: str, message: str) -> RowProblem:
@@ -126,13 +133,17 @@ def label_readers(card: Card, columns: Mapping[str, LabelColumn]) -> dict[str, L
         raise DataError(card.path, None, "mmkd.source.labels", text)
     for name, column in columns.items():
         task, place = card.tasks[name], f"mmkd.source.labels.{name}"
+        for key, kind in (("separator", "multilabel"), ("repair", "tag")):
+            if getattr(column, key) and task.kind != kind:
+                message = f"found it for a task of the kind {task.kind}; expected it for {kind} alone"
+                raise DataError(card.path, None, f"{place}.{key}", message)
+        if task.kind == "regress" and column.values is not None:
+            raise DataError(card.path, None, f"{place}.values", "found values; a `regress` task's labels are numbers")
         unknown = sorted(set((column.values or {}).values()) - set(task.labels))
-        if unknown and task.kind != "regress":
+        if unknown:
             expected = ", ".join(task.labels)
             message = f"found the label names {', '.join(unknown)}; expected some of {expected}"
             raise DataError(card.path, None, f"{place}.values", message)
-        if task.kind == "regress" and column.values is not None:
-            raise DataError(card.path, None, f"{place}.values", "found values; a `regress` task's labels are numbers")
     return {name: LabelReader(name, card.tasks[name], column) for name, column in columns.items()}
 
 
@@ -144,5 +155,6 @@ def to_bio(tags: Sequence[str]) -> list[str]:
     ]
 
 
-def _shown(raw: Any) -> str:
-    return raw if isinstance(raw, str) else json.dumps(raw, default=str, ensure_ascii=False)[:80]
+def _spelled(raw: Any) -> Any:
+    """A truth value as JSON spells it; all else as it is."""
+    return str(raw).lower() if isinstance(raw, bool) else raw

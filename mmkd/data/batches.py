@@ -1,4 +1,4 @@
-"""Which rows make which batch: length buckets, determined by (seed, epoch) alone."""
+"""Batches of a corpus: read in order of length, loaded ahead, brought to a device."""
 
 from __future__ import annotations
 
@@ -12,21 +12,6 @@ from torch.utils.data import DataLoader
 
 from mmkd.data.corpus import Corpus
 from mmkd.types import Batch
-
-POOL = 50
-"""Batches that are sorted by length together: large enough to save padding, small enough to stay random."""
-
-
-def training_rows(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Row numbers of each batch of an epoch: every row once, rows of similar length together, in random order."""
-    generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(len(lengths))
-    batches = []
-    for start in range(0, len(order), batch_size * POOL):
-        pool = order[start : start + batch_size * POOL]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-    return [batches[i] for i in generator.permutation(len(batches))]
 
 
 def reading_rows(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:

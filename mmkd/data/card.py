@@ -6,7 +6,6 @@ block `mmkd:`, which is closed: an unknown key, a wrong type or a doubled key is
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -21,8 +20,11 @@ from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_m
 from mmkd.config.section import Names, PositiveInt, Section
 from mmkd.config.yaml_tree import Node, as_tree
 from mmkd.data._front_matter import read
-from mmkd.data.base import DataError, Source, Split
-from mmkd.data.findings import REASONS, Policy, allowed
+from mmkd.data.base import Source, Split
+from mmkd.data.findings import Policy, policy_mistakes
+from mmkd.data.integrity import require_files
+from mmkd.data.masking import MASKS
+from mmkd.data.splitting import Division
 from mmkd.errors import MmkdError
 
 FOLDER = "data_cards"
@@ -100,6 +102,14 @@ class Pii(Section):
     mask: Names = ()
     note: str | None = None
 
+    @field_validator("mask")
+    @classmethod
+    def _known(cls, mask: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(mask) - set(MASKS))
+        if unknown:
+            raise ValueError(f"found {listed(unknown)}; expected some of {listed(list(MASKS))}")
+        return mask
+
 
 class HuggingFace(Section):
     """Keys of a Hugging Face dataset card; others than these are kept and not checked."""
@@ -132,7 +142,7 @@ class Definition(Section):
     modalities: Annotated[tuple[Literal["text", "image"], ...], Strict(False), Field(min_length=1)]
     tasks: dict[Name, CardTask]
     splits: Annotated[dict[Split, PositiveInt], Field(min_length=1)]
-    division: dict[str, Any] | None = None
+    division: Division | None = None
     policy: dict[str, Policy] = {}
     pii: Pii
 
@@ -148,11 +158,8 @@ class Definition(Section):
     @field_validator("policy")
     @classmethod
     def _possible(cls, policy: dict[str, Policy]) -> dict[str, Policy]:
-        for reason, chosen in policy.items():
-            if reason not in REASONS:
-                raise ValueError(f"found no reason `{reason}`{did_you_mean(reason, REASONS)}")
-            if chosen not in allowed(reason):
-                raise ValueError(f"{reason}: found {chosen}; expected {' or '.join(allowed(reason))}")
+        for reason, message in policy_mistakes(policy).items():
+            raise ValueError(f"{reason}: {message}")
         return policy
 
     @field_validator("obtain")
@@ -255,28 +262,6 @@ def data_root() -> Path | None:
     return Path(root).expanduser() if root else None
 
 
-def missing_files(card: Card, root: Path | None) -> list[str]:
-    """The card's files that are not there."""
-    return [name for name in card.files if root is None or not (root / name).is_file()]
-
-
-def check_files(card: Card, root: Path | None) -> None:
-    """Compare every file with the card.
-
-    Raises DataError naming each file that is missing or whose sha256 is another than the card's.
-    """
-    _require_files(card, root)
-    wrong = []
-    for name, expected in card.files.items():
-        with (root or Path()).joinpath(name).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected.sha256:
-            wrong.append(f"{name}: found sha256 {found}, expected {expected.sha256}")
-    if wrong:
-        advice = f"They are damaged or another version: get them again.\n{card.obtain}"
-        raise DataError(card.path, None, "files", "\n".join([f"under {root}", *wrong, advice]))
-
-
 def open_source(card: Card, options: Mapping[str, Any], root: Path | None) -> Source:
     """The source that reads the card's rows. options: keys of the card's `source` to set otherwise.
 
@@ -289,7 +274,7 @@ def open_source(card: Card, options: Mapping[str, Any], root: Path | None) -> So
     config = _source_config(as_tree(_merged(card.source, options), Place("options")), (), wrong)
     if config is None:
         raise OptionError([(problem.path, problem.message) for problem in wrong])
-    _require_files(card, root)
+    require_files(card, root)
     source: Source = plugins.load("data", str(card.source["kind"])).Source(config, card, root)
     unlisted = sorted({name for split in card.splits for name in source.files(split)} - set(card.files))
     if unlisted:
@@ -305,12 +290,3 @@ def _merged(base: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, An
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-def _require_files(card: Card, root: Path | None) -> None:
-    missing = missing_files(card, root)
-    if missing:
-        where = "MMKD_DATA is not set" if root is None else f"under {root}"
-        text = f"{len(missing)} of {len(card.files)} files are missing, {where}:"
-        advice = f"Set MMKD_DATA to the folder that holds them. To get them: {card.obtain}"
-        raise DataError(card.path, None, "files", "\n".join([text, *missing, advice]))

@@ -9,6 +9,7 @@ from mmkd.config.experiment import DataUse
 from mmkd.config.problems import KeyPath, Problem
 from mmkd.data.base import DataError
 from mmkd.data.card import Card, CardError, OptionError, data_root, find_card, open_source, read_card
+from mmkd.data.findings import policy_mistakes
 
 
 def read_cards(
@@ -23,6 +24,8 @@ def read_cards(
     problems: list[Problem] = []
     for name, use in uses.items():
         path = ("data", name, "card")
+        wrong = policy_mistakes(use.policy)
+        problems += [problem(("data", name, "policy", reason), text) for reason, text in wrong.items()]
         try:
             cards[name] = read_card(find_card(use.card, near))
             open_source(cards[name], use.options, data_root())

@@ -4,8 +4,10 @@ CoNLL 2003, https://aclanthology.org/W03-0419). Tags are given as BIO. No torch 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +27,7 @@ __all__ = ["Config", "Source"]
 
 
 class Config(FileConfig):
-    """The form of the files.
+    """The form of the files. All lines have as many columns as most of the first thousand.
 
     task: the card's one task. token, tag: columns, counted from 0. separator: between columns.
     skip: lines that start with one of these are no words and end a sentence (`-DOCSTART-`).
@@ -49,11 +51,11 @@ class Config(FileConfig):
 
 @dataclass
 class Sentence:
-    """The lines of a sentence. row: of its first line. name: from the line with its id; document: counted from 0."""
+    """The lines of a sentence. row: of its first word. name: the line with its id; document: counted from 0."""
 
     file: str
     row: int
-    name: str | None
+    name: Line | None
     document: int
     lines: list[Line] = field(default_factory=list)
 
@@ -82,57 +84,82 @@ class Source(FileSource):
 
     def read(self, split: str) -> Iterator[Example | Finding]:
         """Yield the sentences of a split."""
-        columns: int | None = None
+        columns = self._columns(split)
         seen: dict[str, int] = {}
         for number, sentence in enumerate(self._sentences(split)):
-            name = f"{split}-{number}" if sentence.name is None else sentence.name
+            name = None
             try:
+                name = self._name(sentence, f"{split}-{number}")
                 if name in seen:
                     message = f"found {name!r}, which line {seen[name]} has too; expected an id of its own"
                     raise RowProblem("id_repeated", self.config.id, message)
                 seen[name] = sentence.row
-                if columns is None:
-                    columns = self._columns(sentence)
-                words = [self._word(line, columns) for line in sentence.lines]
-                labels: dict[str, Label] = {} if split == "transfer" else {self.config.task: self._tags(words)}
+                found: Example | Finding = self._example(name, sentence, columns, split)
             except _InLine as problem:
-                yield finding(problem, split, sentence.file, problem.line, name)
+                found = finding(problem, split, sentence.file, problem.line, name)
             except RowProblem as problem:
-                yield finding(problem, split, sentence.file, sentence.row, name)
-            else:
-                group = None if self.config.document is None else f"{sentence.file}#{sentence.document}"
-                texts = tuple(word.text for word in words)
-                yield Example(name, texts, None, labels, group, sentence.file, sentence.row)
+                found = finding(problem, split, sentence.file, sentence.row, name)
+            yield found
+
+    def _example(self, name: str, sentence: Sentence, columns: int, split: str) -> Example:
+        if not sentence.lines:
+            raise RowProblem("row_empty", self.config.id, "found an id without words; expected words after it")
+        words = [self._word(line, columns) for line in sentence.lines]
+        labels: dict[str, Label] = {} if split == "transfer" else {self.config.task: self._tags(words)}
+        group = None if self.config.document is None else f"{sentence.file}#{sentence.document}"
+        return Example(name, tuple(word.text for word in words), None, labels, group, sentence.file, sentence.row)
+
+    def _name(self, sentence: Sentence, numbered: str) -> str:
+        """The sentence's id. Raises RowProblem when the config says where ids stand and there is none."""
+        if self.config.id is None:
+            return numbered
+        try:
+            name = "" if sentence.name is None else sentence.name.text()[len(self.config.id) :].strip()
+        except RowProblem as problem:
+            raise RowProblem(problem.reason, self.config.id, problem.message) from problem
+        if not name:
+            message = f"found no id; expected a line with {self.config.id!r} and an id before the sentence"
+            raise RowProblem("id_missing", self.config.id, message)
+        return name
 
     def _sentences(self, split: str) -> Iterator[Sentence]:
-        marks = {mark: mark.encode(self.config.encoding) for mark in (*self.config.skip,)}
-        name_mark = self.config.id and self.config.id.encode(self.config.encoding)
-        document_mark = self.config.document and self.config.document.encode(self.config.encoding)
-        current, name, document, file = None, None, 0, None
+        """The sentences; one without lines for an id that no word follows."""
+        skip, name_mark, document_mark = self._marks()
+        current: Sentence | None = None
+        document = 0
         for line in self.lines(split):
-            if line.file != file:
-                if current is not None:
-                    yield current
-                current, name, document, file = None, None, 0, line.file
-            begins = document_mark is not None and line.raw.startswith(document_mark)
-            named = name_mark is not None and line.raw.startswith(name_mark)
-            if begins or named or not line.raw.strip() or line.raw.startswith(tuple(marks.values())):
-                if current is not None:
-                    yield current
-                    current, name = None, None
-                document += begins
-                if named and name_mark is not None:
-                    name = line.raw[len(name_mark) :].decode(self.config.encoding, "replace").strip()
+            if current is not None and line.file != current.file:
+                yield current
+                current = None
+            named = line.raw.startswith(name_mark)
+            if line.raw.strip() and not named and not line.raw.startswith(skip):
+                if current is None or not current.lines:
+                    current = Sentence(line.file, line.number, None if current is None else current.name, document)
+                current.lines.append(line)
                 continue
-            if current is None:
-                current = Sentence(line.file, line.number, name, document)
-            current.lines.append(line)
+            if current is not None and (current.lines or named):
+                yield current
+                current = None
+            document += line.raw.startswith(document_mark)
+            if named:
+                current = Sentence(line.file, line.number, line, document)
         if current is not None:
             yield current
 
-    def _columns(self, sentence: Sentence) -> int:
-        cells = len(sentence.lines[0].text().split(self.config.separator))
-        return max(cells, self.config.token + 1, self.config.tag + 1)
+    def _marks(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]:
+        """What begins a line that is no word, that has an id, that begins a document."""
+        name, document = ([each] if each is not None else [] for each in (self.config.id, self.config.document))
+        marks = ((*self.config.skip, *name, *document), name, document)
+        skip, names, documents = (tuple(mark.encode(self.encoding) for mark in each) for each in marks)
+        return skip, names, documents
+
+    def _columns(self, split: str) -> int:
+        """As many as most lines have: the first line may be the one that is wrong."""
+        lines = (line for sentence in self._sentences(split) for line in sentence.lines)
+        separator = self.config.separator.encode(self.encoding)
+        counts = Counter(line.raw.count(separator) + 1 for line in islice(lines, 1000))
+        usual = counts.most_common(1)[0][0] if counts else 0
+        return max(usual, self.config.token + 1, self.config.tag + 1)
 
     def _word(self, line: Line, columns: int) -> Word:
         try:

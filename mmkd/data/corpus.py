@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmkd.data.encode import MISSING, DataSplit
+from mmkd.data.encode import DataSplit
 from mmkd.data.pixels import ImageReader
+from mmkd.data.relabel import MISSING, LabelForm
 from mmkd.data.tokens import TextReader
 from mmkd.record import hash_of
 from mmkd.types import Batch, Tokens
@@ -28,19 +29,12 @@ class Readers:
 class Corpus(Dataset[Batch]):
     """Rows of several data splits, one after the other. A row that a data set does not label has no label.
 
-    tasks: task -> level, `example` or `word`. names: for each split, experiment task -> the card's task.
+    tasks: task -> what its labels are.
     """
 
-    def __init__(
-        self,
-        splits: Sequence[DataSplit],
-        names: Sequence[Mapping[str, str]],
-        tasks: Mapping[str, str],
-        readers: Readers,
-    ) -> None:
-        """Encode what is not encoded yet, and open it."""
+    def __init__(self, splits: Sequence[DataSplit], tasks: Mapping[str, LabelForm], readers: Readers) -> None:
+        """Encode what is not encoded yet, and open it. splits: those of one data set stand together."""
         self.splits, self.tasks, self.readers = tuple(splits), dict(tasks), readers
-        self._names = names
         self._rows = [split.rows() for split in splits]
         self._tokens = [{name: split.tokens(reader) for name, reader in readers.text.items()} for split in splits]
         self._pixels = [{name: split.pixels(reader) for name, reader in readers.image.items()} for split in splits]
@@ -65,10 +59,24 @@ class Corpus(Dataset[Batch]):
         """Number of words of each row."""
         return np.concatenate([np.diff(rows["offsets"]) for rows in self._rows])
 
+    def sizes(self) -> dict[str, int]:
+        """Data set -> number of its rows, in their order."""
+        found: dict[str, int] = {}
+        for split, rows in zip(self.splits, self._rows, strict=True):
+            found[split.data] = found.get(split.data, 0) + len(rows["ids"])
+        return found
+
     def labelled(self, task: str) -> int:
         """Number of rows that have a label for the task."""
-        named = zip(self._rows, (names.get(task) for names in self._names), strict=True)
-        return sum(int(rows[f"has_label.{name}"].sum()) for rows, name in named if name is not None)
+        return sum(int(rows[f"has_label.{task}"].sum()) for rows in self._rows if f"has_label.{task}" in rows)
+
+    def count(self, rows: np.ndarray) -> dict[str, int]:
+        """Data set -> how many of these rows are its own."""
+        parts = np.bincount(np.searchsorted(self.starts, rows, side="right") - 1, minlength=len(self.splits))
+        found: dict[str, int] = {}
+        for split, number in zip(self.splits, parts.tolist(), strict=True):
+            found[split.data] = found.get(split.data, 0) + number
+        return found
 
     def ids(self) -> list[str]:
         """Sample ids of all rows."""
@@ -81,8 +89,8 @@ class Corpus(Dataset[Batch]):
         counts = np.array([span.stop - span.start for span in spans])
         width = max(1, int(counts.max()))
         labels, has_label = {}, {}
-        for task, level in self.tasks.items():
-            labels[task], has_label[task] = self._labels(task, level, places, spans, width)
+        for task, form in self.tasks.items():
+            labels[task], has_label[task] = self._labels(task, form, places, spans, width)
         return Batch(
             ids=tuple(str(self._rows[part]["ids"][i]) for part, i in places),
             corpus=self.key,
@@ -100,20 +108,18 @@ class Corpus(Dataset[Batch]):
         )
 
     def _labels(
-        self, task: str, level: str, places: list[tuple[int, int]], spans: list[slice], width: int
+        self, task: str, form: LabelForm, places: list[tuple[int, int]], spans: list[slice], width: int
     ) -> tuple[Tensor, Tensor]:
-        shape = (len(places),) if level == "example" else (len(places), width)
-        values, has = np.full(shape, MISSING, np.int64), np.zeros(len(places), bool)
+        values, has = _unlabelled(form, len(places), width), np.zeros(len(places), bool)
         for row, ((part, i), span) in enumerate(zip(places, spans, strict=True)):
-            name = self._names[part].get(task)
-            if name is None or not self._rows[part][f"has_label.{name}"][i]:
+            stored = self._rows[part]
+            if f"has_label.{task}" not in stored or not stored[f"has_label.{task}"][i]:
                 continue
             has[row] = True
-            stored = self._rows[part][f"labels.{name}"]
-            if level == "example":
-                values[row] = stored[i]
+            if form.form == "words":
+                values[row, : span.stop - span.start] = stored[f"labels.{task}"][span]
             else:
-                values[row, : span.stop - span.start] = stored[span]
+                values[row] = stored[f"labels.{task}"][i]
         return torch.from_numpy(values), torch.from_numpy(has)
 
     def _read_tokens(self, name: str, reader: TextReader, places: list[tuple[int, int]]) -> Tokens:
@@ -126,3 +132,12 @@ class Corpus(Dataset[Batch]):
             ids[row, : counts[row]], word[row, : counts[row]] = array["ids"][span], array["word"][span]
         mask = np.arange(shape[1]) < counts[:, None]
         return Tokens(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(word))
+
+
+def _unlabelled(form: LabelForm, rows: int, width: int) -> np.ndarray:
+    """Labels of rows that have none, in the shape and type of a batch."""
+    if form.form == "set":
+        return np.zeros((rows, form.size), np.float32)
+    if form.form == "value":
+        return np.zeros(rows, np.float32)
+    return np.full((rows, width) if form.form == "words" else (rows,), MISSING, np.int64)

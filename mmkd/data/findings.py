@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from mmkd.config.problems import did_you_mean
 
 Policy = Literal["refuse", "quarantine", "accept"]
 """refuse: nothing runs. quarantine: the row is left out, named and counted. accept: the row is used, and counted."""
@@ -71,8 +74,19 @@ WITHOUT_A_ROW = frozenset({"split_empty", "split_size"})
 """Reasons that no row can be left out for: their policy is always to refuse."""
 
 
+def policy_mistakes(policy: Mapping[str, str]) -> dict[str, str]:
+    """Reason -> what is wrong with the policy that a card or an experiment chooses for it."""
+    found = {}
+    for reason, chosen in policy.items():
+        if reason not in REASONS:
+            found[reason] = f"found no reason `{reason}`{did_you_mean(reason, REASONS)}"
+        elif chosen not in allowed(reason):
+            found[reason] = f"found {chosen}; expected {' or '.join(allowed(reason))}"
+    return found
+
+
 def allowed(reason: str) -> tuple[Policy, ...]:
-    """The policies that a card may choose for a reason."""
+    """The policies that can be chosen for a reason: only what leaves an example behind can be accepted."""
     if reason in WITHOUT_A_ROW:
         return ("refuse",)
     return ("refuse", "quarantine", "accept") if REASONS[reason].usable else ("refuse", "quarantine")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from mmkd.data._columns import ColumnsConfig, ColumnsSource, Row, as_text
+from mmkd.data._files import RowProblem, finding
 from mmkd.data.base import DataError
 from mmkd.data.findings import Finding
 
@@ -26,13 +27,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Config", "Source"]
 
+NOT_LABELLED = -1
+"""The hub's number for the class of a row whose label is not given."""
+
+ROWS_AT_ONCE = 256
+"""Rows that are looked at together, with the images that are among them."""
+
 
 class Config(ColumnsConfig):
     """Where the data set is, and its columns by name. splits: split -> the data set's own split, like `train`.
 
     hub: its name there. revision: the commit that it is read at. subset: the hub's configuration, where there are
     several. folder: of a data set saved to disk, below the data root, instead of `hub`.
-    Columns of class labels hold the labels' names. An image column holds the images.
+    Columns of class labels hold the labels' names, null for a row that is not labelled (-1). An image column holds
+    the images. A folder that `Dataset.save_to_disk` wrote has the one split that the data set was, else `train`.
     """
 
     kind: Literal["hf_datasets"] = "hf_datasets"
@@ -77,26 +85,62 @@ class Source(ColumnsSource):
 
         Raises DataError when the data set or the split cannot be opened.
         """
-        import datasets
-
-        where = self.config.folder or str(self.config.hub)
-        number = 0
+        where, number = self.config.folder or str(self.config.hub), 0
         for own in self.own_files(split):
             rows = self._open(own)
-            features = rows.features
-            images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
-            plain = rows.remove_columns(images)
-            for place in range(len(rows)):
-                number += 1
-                row = {name: _named(features[name], value) for name, value in plain[place].items()}
-                for name in images:
-                    has = rows[place][name] is not None
-                    row[name] = partial(self._image, own, name, place) if has else None
-                yield Row(where, number, row)
+            self.require(Path(where), rows.column_names, split)
+            image = self._embedded(rows)
+            columns = [column for column in self.needed(split) if column != image]
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                places = range(start, min(start + ROWS_AT_ONCE, len(rows)))
+                has = None if image is None else self._states(rows, image, places)
+                for place, values in zip(places, _values(rows, columns, places), strict=True):
+                    number += 1
+                    if has is None or image is None:
+                        yield Row(where, number, values)
+                    elif has[place - start] == "elsewhere":
+                        message = "found the path of an image without its bytes; expected the bytes"
+                        yield finding(RowProblem("image_missing", image, message), split, where, number)
+                    else:
+                        read = partial(self._bytes_of, own, image, place)
+                        values[image] = read if has[place - start] == "here" else None
+                        yield Row(where, number, values)
 
-    def _image(self, split: str, column: str, place: int) -> bytes:
+    def _embedded(self, rows: datasets.Dataset) -> str | None:
+        """The column with the images. Raises DataError when it is none."""
+        import datasets
+
+        column = self.config.image
+        if column is None or not column.embedded:
+            return None
+        feature = rows.features[column.column]
+        if not isinstance(feature, datasets.Image):
+            message = f"found {feature}; expected the feature Image; or name `archive` or `folder`"
+            raise DataError(self.card.path, None, column.column, message)
+        return column.column
+
+    def _states(self, rows: datasets.Dataset, column: str, places: range) -> list[str]:
+        """For each row whether its image is `here`, `elsewhere` (what has its path cannot be read), or `none`."""
+        table = rows.select_columns([column]).with_format("arrow")[places.start : places.stop]
+        return [self._state(value) for value in table[column]]
+
+    def _state(self, value: Any) -> str:
+        """value: an Arrow scalar, so that the bytes are not copied."""
+        if not value.is_valid or not (value["bytes"].is_valid or value["path"].is_valid):
+            return "none"
+        return "here" if value["bytes"].is_valid or self._is_file(value["path"].as_py()) else "elsewhere"
+
+    def _is_file(self, path: str) -> bool:
+        """Images of the hub may lie unpacked in its cache; beside a folder there is nothing that the card names."""
+        return self.config.hub is not None and Path(path).is_file()
+
+    def _bytes_of(self, split: str, column: str, place: int) -> bytes:
         value = self._open(split)[place][column]
-        return Path(value["path"]).read_bytes() if value["bytes"] is None else value["bytes"]
+        try:
+            return value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
+        except OSError as error:
+            message = f"the image of row {place + 1} cannot be read: {error}; get the data set again"
+            raise DataError(self.card.path, None, column, message) from error
 
     def _open(self, split: str) -> datasets.Dataset:
         if split not in self._opened:
@@ -106,31 +150,51 @@ class Source(ColumnsSource):
     def _load(self, split: str) -> datasets.Dataset:
         import datasets
 
+        failures = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError)
         try:
             if self.config.folder is not None:
                 loaded = datasets.load_from_disk(str(self.path(self.config.folder)))
             else:
                 loaded = datasets.load_dataset(self.config.hub, self.config.subset, revision=self.config.revision)
-        except (OSError, ValueError, RuntimeError) as error:
-            message = f"cannot be opened by datasets {datasets.__version__}: {error}"
+        except failures as error:
+            message = f"cannot be opened by datasets {datasets.__version__}: {error}; {self._advice()}"
             raise DataError(self.card.path, None, "mmkd.source", message) from error
-        if isinstance(loaded, datasets.DatasetDict):
-            if split not in loaded:
-                message = f"found no split {split!r}; expected one of {', '.join(map(str, loaded))}"
-                raise DataError(self.card.path, None, "mmkd.source.splits", message)
-            loaded = loaded[split]
-        for name, feature in loaded.features.items():
+        if not isinstance(loaded, datasets.DatasetDict):
+            loaded = {str(loaded.split or "train"): loaded}
+        if split not in loaded:
+            message = f"found no split {split!r}; expected one of {', '.join(map(str, loaded))}"
+            raise DataError(self.card.path, None, "mmkd.source.splits", message)
+        rows = loaded[split].with_format(None)
+        for name, feature in rows.features.items():
             if isinstance(feature, datasets.Image):
-                loaded = loaded.cast_column(name, datasets.Image(decode=False))
-        return loaded
+                rows = rows.cast_column(name, datasets.Image(decode=False))
+        return rows
+
+    def _advice(self) -> str:
+        if self.config.folder is not None:
+            return "get the folder again"
+        return (
+            "connect to the hub once, so that it is kept in the cache (HF_HOME), or save it there with "
+            "`save_to_disk` and name the `folder`; check `hub`, `subset` and `revision`"
+        )
+
+
+def _values(rows: datasets.Dataset, columns: list[str], places: range) -> list[dict[str, Any]]:
+    """The rows at the places, without images."""
+    if not columns:
+        return [{} for _ in places]
+    batch = rows.select_columns(columns)[places.start : places.stop]
+    named = {name: [_named(rows.features[name], value) for value in values] for name, values in batch.items()}
+    return [{name: values[place] for name, values in named.items()} for place in range(len(places))]
 
 
 def _named(feature: Any, value: Any) -> Any:
-    """Class labels by name, all else as rows hold it."""
+    """Class labels by name, all else as rows hold it. A number that is no class stays a number, which is no label."""
     import datasets
 
-    if isinstance(feature, datasets.ClassLabel):
-        return None if value is None or value < 0 else feature.int2str(value)
+    if isinstance(feature, datasets.ClassLabel) and isinstance(value, int):
+        names = feature.names
+        return names[value] if 0 <= value < len(names) else None if value == NOT_LABELLED else str(value)
     inner = getattr(feature, "feature", None)
     if isinstance(value, list) and inner is not None:
         return [_named(inner, each) for each in value]

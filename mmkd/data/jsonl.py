@@ -38,5 +38,5 @@ class Source(ColumnsSource):
             except RowProblem as problem:
                 yield finding(problem, split, line.file, line.number)
             except ValueError as error:
-                problem = RowProblem("row_unreadable", None, f"{error}; expected one JSON object on the line")
-                yield finding(problem, split, line.file, line.number)
+                broken = RowProblem("row_unreadable", None, f"{error}; expected one JSON object on the line")
+                yield finding(broken, split, line.file, line.number)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmkd.data._columns import ColumnsConfig, ColumnsSource, Row
-from mmkd.data._files import Line, RowProblem, finding
+from mmkd.data._files import Line, RowProblem, finding, shown
 from mmkd.data.base import DataError, Split
 from mmkd.data.findings import Finding
 
@@ -42,6 +42,13 @@ class Config(ColumnsConfig):
             raise ValueError("expected at least one named group, `(?P<text>...)`, for a column")
         return pattern
 
+    @model_validator(mode="after")
+    def _each_column_once(self) -> Self:
+        twice = sorted(set(re.compile(self.pattern).groupindex) & set(self.beside))
+        if twice:
+            raise ValueError(f"found the column {twice[0]!r} in `pattern` and in `beside`; expected each once")
+        return self
+
 
 class Source(ColumnsSource):
     """Reads one row a line."""
@@ -55,9 +62,10 @@ class Source(ColumnsSource):
     def rows(self, split: str) -> Iterator[Row | Finding]:
         """One row a line.
 
-        Raises DataError when files that stand side by side have not as many lines.
+        Raises DataError for a column that is nowhere, and when files side by side have not as many lines.
         """
         pattern, beside = re.compile(self.config.pattern, re.DOTALL), self._beside(split)
+        self.require(self.card.path, (*pattern.groupindex, *beside), split)
         for lines in zip_longest(self.lines(split), *(self.lines_of(name) for name in beside.values())):
             if None in lines:
                 names = ", ".join((*self.own_files(split), *beside.values()))
@@ -66,14 +74,21 @@ class Source(ColumnsSource):
             yield self._row(split, pattern, lines[0], dict(zip(beside, lines[1:], strict=True)))
 
     def _row(self, split: str, pattern: re.Pattern[str], line: Line, beside: dict[str, Line]) -> Row | Finding:
+        at = line
         try:
-            found = pattern.fullmatch(line.text())
-            if found is None:
-                raise RowProblem("row_unreadable", None, f"the line does not match the card's pattern {pattern.pattern}")
-            values = found.groupdict() | {column: each.text().strip() for column, each in beside.items()}
+            values: dict[str, str | None] = self._matched(pattern, line)
+            for column, at in beside.items():
+                values[column] = at.text()
         except RowProblem as problem:
-            return finding(problem, split, line.file, line.number)
+            return finding(problem, split, at.file, at.number)
         return Row(line.file, line.number, values)
+
+    def _matched(self, pattern: re.Pattern[str], line: Line) -> dict[str, str | None]:
+        found = pattern.fullmatch(line.text())
+        if found is None:
+            message = f"found {shown(line.text())}; expected a line of the card's pattern {pattern.pattern}"
+            raise RowProblem("row_unreadable", None, message)
+        return found.groupdict()
 
     def _beside(self, split: str) -> dict[str, str]:
         named = {column: {str(s): file for s, file in files.items()} for column, files in self.config.beside.items()}

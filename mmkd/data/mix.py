@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from mmkd.config.augment import Augment
 from mmkd.config.experiment import DataUse
-from mmkd.data.base import Source
-from mmkd.data.card import Card, check_files, data_root, find_card, open_source, read_card
+from mmkd.config.label_maps import label_order, renamed
+from mmkd.config.local import local_path
+from mmkd.data.account import Account
+from mmkd.data.augment_text import Lexicon, read_lexicon
+from mmkd.data.base import DataError
+from mmkd.data.card import Card, data_root, find_card, open_source, read_card
 from mmkd.data.corpus import Corpus, Readers
-from mmkd.data.encode import DataSplit
+from mmkd.data.dataset import DataSet
+from mmkd.data.encode import DataSplit, Views
+from mmkd.data.integrity import check_files
+from mmkd.data.relabel import FORMS, MISSING, LabelForm, LabelUse
+
+Follow = Callable[[str], Callable[[int, int], None]]
+"""Gives a progress bar of that name, as a function of work done and work in all."""
+
+
+class TaskLike(Protocol):
+    """What the mix must know of a task of the experiment. labels: their names in order, None as the data has them."""
+
+    @property
+    def level(self) -> str:
+        """`example` or `word`."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        """Names of the labels, in the order of the logits; None: those of the data."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,47 +46,83 @@ class Member:
     name: str
     use: DataUse
     card: Card
-    source: Source
+    data: DataSet
     tasks: Mapping[str, str]
+
+    def labels(self, task: str) -> tuple[str | None, ...]:
+        """The card's labels of a task, as the experiment calls them; None for those that are left out."""
+        theirs = self.card.tasks[self.tasks[task]]
+        return renamed(theirs.labels, theirs.kind, self.use.labels.get(task, {}))
+
+
+def _silent(label: str) -> Callable[[int, int], None]:
+    return lambda done, total: None
 
 
 class Mix:
     """Opens the data sets of an experiment, and joins their splits to corpora."""
 
-    def __init__(self, uses: Mapping[str, DataUse], levels: Mapping[str, str], near: Path, folder: Path) -> None:
-        """levels: experiment task -> `example` or `word`. near: the experiment file. folder: of the encoded data.
+    def __init__(
+        self,
+        uses: Mapping[str, DataUse],
+        tasks: Mapping[str, TaskLike],
+        near: Path,
+        folder: Path,
+        augment: Augment | None = None,
+        follow: Follow = _silent,
+    ) -> None:
+        """near: the experiment file. folder: of the encoded data and of the checks.
 
-        Raises CardError, OptionError or DataError when a card, an option or a file is not as it must be; every
-        file's sha256 is compared with the card.
+        Raises CardError, OptionError or DataError when a card, an option, a file or a row is not as it must be: every
+        file's sha256 is compared with the card, and every row is checked.
         """
-        self.levels, self._folder = dict(levels), folder
-        self.members = []
-        root = data_root()
-        for name, use in uses.items():
-            card = read_card(find_card(use.card, near))
-            check_files(card, root)
-            source = open_source(card, use.options, root)
-            self.members.append(Member(name, use, card, source, tasks_of(use, card.tasks, levels)))
+        self._tasks, self._folder, self._augment = dict(tasks), folder, augment
+        self._lexicon = _lexicon(augment)
+        self.members = [self._open(name, use, near, follow) for name, use in uses.items()]
         self._splits: dict[tuple[str, str], DataSplit] = {}
 
+    def _open(self, name: str, use: DataUse, near: Path, follow: Follow) -> Member:
+        card, root = read_card(find_card(use.card, near)), data_root()
+        check_files(card, root, self._folder / "files")
+        source = open_source(card, use.options, root)
+        data = DataSet(card, source, self._folder / "checks", use.policy, as_stated=not use.options)
+        data.report(follow(f"check {name}")).require(card.name)
+        return Member(name, use, card, data, tasks_of(use, card.tasks, self._tasks))
+
     def labels(self, task: str) -> tuple[str, ...]:
-        """Names of a task's labels, in the order of the logits.
+        """Names of a task's labels, in the order of the logits; none for a task whose labels are values.
 
         Raises LookupError when no data set labels the task.
         """
-        for member in self.members:
-            if task in member.tasks:
-                return member.card.tasks[member.tasks[task]].labels
-        raise LookupError(f"tasks.{task}: no data set of the experiment labels it")
+        sets = [member.labels(task) for member in self.members if task in member.tasks]
+        if not sets:
+            raise LookupError(f"tasks.{task}: no data set of the experiment labels it")
+        return label_order(self._tasks[task].labels, sets)
 
-    def training(self, readers: Readers) -> Corpus:
-        """The rows that the student trains on: each data set's `train` splits."""
-        return self._corpus([(member, split) for member in self.members for split in member.use.train], readers)
+    def accounts(self) -> dict[str, Account]:
+        """`data set/split` -> account of its rows, for every split that a run reads."""
+        return {
+            f"{member.name}/{split}": member.data.report().accounts[split]
+            for member in self.members
+            for split in _read_by_a_run(member)
+        }
+
+    def training(self, readers: Readers, view: int | None = None, folder: Path | None = None) -> Corpus:
+        """The rows that the student trains on: each data set's `train` splits.
+
+        view: which view of them, for an experiment that augments; folder: where it is encoded, None: with the rest.
+        """
+        splits = [self._data(member, split) for member in self.members for split in member.use.train]
+        if view is not None and self._augment is not None:
+            by_name = {member.name: self._views(member, self._augment) for member in self.members}
+            splits = [each.at_view(by_name[each.data], view, folder) for each in splits]
+        return Corpus(splits, self._forms(), readers)
 
     def split(self, name: str, readers: Readers, tasks: Sequence[str] | None = None) -> Corpus:
         """That split of every data set that has it; with `tasks`, of those only that label one of them."""
         chosen = [m for m in self.members if tasks is None or set(tasks) & set(m.tasks)]
-        return self._corpus([(member, name) for member in chosen if name in member.card.splits], readers)
+        splits = [self._data(member, name) for member in chosen if name in member.card.splits]
+        return Corpus(splits, self._forms(), readers)
 
     def labelled_texts(self) -> list[tuple[str, ...]]:
         """Words of all `train` rows, in order: what tokenizers are trained on."""
@@ -79,29 +141,64 @@ class Mix:
         return {
             f"{member.name}/{split}": self._data(member, split).fingerprint
             for member in self.members
-            for split in dict.fromkeys((*member.use.train, "validation", "test"))
-            if split in member.card.splits
+            for split in _read_by_a_run(member)
         }
 
     def ceilings(self, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """Best reachable scores by experiment task, from the data sets that know them."""
         found: dict[str, dict[str, dict[str, float]]] = {}
         for member in self.members:
-            known = member.source.ceilings(split) or {}
+            known = member.data.source.ceilings(split) or {}
             found |= {task: known[name] for task, name in member.tasks.items() if name in known}
         return found
 
-    def _corpus(self, parts: Sequence[tuple[Member, str]], readers: Readers) -> Corpus:
-        splits = [self._data(member, split) for member, split in parts]
-        return Corpus(splits, [member.tasks for member, _ in parts], self.levels, readers)
+    def _forms(self) -> dict[str, LabelForm]:
+        forms = {}
+        for task, config in self._tasks.items():
+            kinds = [m.card.tasks[m.tasks[task]].kind for m in self.members if task in m.tasks]
+            form = FORMS[kinds[0]] if kinds else "words" if config.level == "word" else "class"
+            forms[task] = LabelForm(form, len(self.labels(task)) if kinds else 0)
+        return forms
 
     def _data(self, member: Member, split: str) -> DataSplit:
         key = (member.name, split)
         if key not in self._splits:
-            levels = {name: "word" if task.kind == "tag" else "example" for name, task in member.card.tasks.items()}
+            forms = self._forms()
+            uses = {task: self._use(member, task, forms[task]) for task in member.tasks}
             limits = {str(name): rows for name, rows in member.use.limit.items()}
-            self._splits[key] = DataSplit(member.name, split, member.source, self._folder, levels, limits.get(split))
+            self._splits[key] = DataSplit(member.name, split, member.data, self._folder, uses, limits.get(split))
         return self._splits[key]
+
+    def _use(self, member: Member, task: str, form: LabelForm) -> LabelUse:
+        """Raises DataError for a label that is none of the task's."""
+        order = {label: number for number, label in enumerate(self.labels(task))}
+        names = member.labels(task)
+        unknown = sorted({name for name in names if name is not None} - set(order))
+        if unknown:
+            message = f"the labels {', '.join(unknown)} of `{task}` are none of {', '.join(order)}; map them to some"
+            raise DataError(member.card.path, None, f"data.{member.name}.labels.{task}", message)
+        return LabelUse(member.tasks[task], form, tuple(MISSING if name is None else order[name] for name in names))
+
+    def _views(self, member: Member, augment: Augment) -> Views:
+        tags = {name: task.labels for name, task in member.card.tasks.items() if task.kind == "tag"}
+        return Views(augment, tags, self._lexicon)
+
+
+def _lexicon(augment: Augment | None) -> Lexicon:
+    """Raises DataError when the lexicon is not there or cannot be read."""
+    named = None if augment is None or augment.text is None else augment.text.lexicon
+    if named is None:
+        return {}
+    path = local_path(named)
+    if path is None:
+        message = "is not there, in the working folder or below MMKD_DATA; expected the file of synonyms"
+        raise DataError(named, None, "augment.text.lexicon", message)
+    return read_lexicon(path)
+
+
+def _read_by_a_run(member: Member) -> list[str]:
+    wanted = dict.fromkeys((*member.use.train, "validation", "test"))
+    return [split for split in wanted if split in member.card.splits]
 
 
 def tasks_of(use: DataUse, card_tasks: Mapping[str, object], tasks: Mapping[str, object]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmkd.data._columns import ColumnsConfig, ColumnsSource, Row, as_text
+from mmkd.data._files import RowProblem, finding
 from mmkd.data.base import DataError
 from mmkd.data.findings import Finding
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from mmkd.data.card import Card
 
 __all__ = ["Config", "Source"]
+
+ROWS_AT_ONCE = 1024
+"""Rows that become Python values together."""
 
 
 class Config(ColumnsConfig):
@@ -39,29 +43,52 @@ class Source(ColumnsSource):
     def rows(self, split: str) -> Iterator[Row | Finding]:
         """The rows of all files.
 
-        Raises DataError for a file that is no Parquet file, or damaged.
+        Raises DataError for a file that is no Parquet file or is damaged, or that lacks a column or has one twice.
         """
         import pyarrow as pa
+
+        for name in self.own_files(split):
+            try:
+                yield from self._rows_of(name, split)
+            except (OSError, OverflowError, ValueError, pa.ArrowException) as error:
+                raise DataError(self.path(name), None, None, f"cannot be read as Parquet: {error}") from error
+
+    def _rows_of(self, name: str, split: str) -> Iterator[Row | Finding]:
         import pyarrow.parquet as pq
 
-        image = self.config.image.column if self.config.image else None
-        for name in self.own_files(split):
+        with pq.ParquetFile(self.path(name)) as file:
+            image = self._embedded(name, file.schema_arrow, split)
+            columns = [column for column in self.needed(split) if column != image]
             number = 0
-            try:
-                file = pq.ParquetFile(self.path(name))
-                embedded = image is not None and not _is_text(file.schema_arrow, image)
-                columns = [column for column in file.schema_arrow.names if not (embedded and column == image)]
-                for group in range(file.num_row_groups):
-                    has = self._groups.present(self.path(name), group, image) if embedded and image else None
-                    for place, values in enumerate(file.read_row_group(group, columns=columns).to_pylist()):
-                        number += 1
-                        row = {column: as_text(value) for column, value in values.items()}
-                        if has is not None and image is not None:
-                            read = partial(self._groups.image, self.path(name), group, image, place)
-                            row[image] = read if has[place] else None
-                        yield Row(name, number, row)
-            except (OSError, pa.ArrowException) as error:
-                raise DataError(self.path(name), None, None, f"cannot be read as Parquet: {error}") from error
+            for group in range(file.num_row_groups):
+                has = None if image is None else self._groups.states(self.path(name), group, image)
+                for place, values in enumerate(_values(file, group, columns)):
+                    number += 1
+                    if has is None or image is None:
+                        yield Row(name, number, values)
+                    elif has[place] == "elsewhere":
+                        message = "found the path of an image without its bytes; expected the bytes"
+                        yield finding(RowProblem("image_missing", image, message), split, name, number)
+                    else:
+                        read = partial(self._groups.image, self.path(name), group, image, place)
+                        values[image] = read if has[place] == "here" else None
+                        yield Row(name, number, values)
+
+    def _embedded(self, name: str, schema: Any, split: str) -> str | None:
+        """The column with the images themselves. Raises DataError when the columns are not those of the card."""
+        names = schema.names
+        twice = sorted({column for column in names if names.count(column) > 1})
+        if twice:
+            raise DataError(self.path(name), None, twice[0], "found the column twice; expected each once")
+        self.require(self.path(name), names, split)
+        image = self.config.image
+        if image is None or not image.embedded:
+            return None
+        kind = schema.field(image.column).type
+        if not _holds_images(kind):
+            message = f"found {kind}; expected binary, or a struct with `bytes`; or name `archive` or `folder`"
+            raise DataError(self.path(name), None, image.column, message)
+        return image.column
 
 
 class ImageGroups:
@@ -69,44 +96,66 @@ class ImageGroups:
 
     def __init__(self) -> None:
         """Nothing is read yet."""
-        self._last: tuple[Any, list[Any]] | None = None
+        self._last: tuple[Any, Any] | None = None
 
-    def __getstate__(self) -> None:
+    def __getstate__(self) -> dict[str, Any]:
         """Another process reads anew."""
+        return {"_last": None}
 
-    def __setstate__(self, state: None) -> None:
-        """state: nothing."""
-        self._last = None
+    def states(self, path: Path, group: int, column: str) -> list[str]:
+        """For each row of a row group whether its image is `here`, `elsewhere` (it has a path alone), or `none`."""
+        import pyarrow.compute as pc
 
-    def present(self, path: Path, group: int, column: str) -> list[bool]:
-        """Which rows of a row group have an image."""
-        return [_bytes(value) is not None for value in self._read(path, group, column)]
+        values = self._read(path, group, column)
+        parts = [pc.is_valid(_part(values, field)).to_pylist() for field in ("bytes", "path")]
+        return ["here" if own else "elsewhere" if path else "none" for own, path in zip(*parts, strict=True)]
 
     def image(self, path: Path, group: int, column: str, place: int) -> bytes:
-        """The bytes of one image."""
-        found = _bytes(self._read(path, group, column)[place])
-        assert found is not None  # rows without an image have no reader
-        return found
+        """The bytes of one image.
 
-    def _read(self, path: Path, group: int, column: str) -> list[Any]:
+        Raises DataError when the file is not what it was when its rows were read.
+        """
+        import pyarrow as pa
+
+        try:
+            return bytes(_part(self._read(path, group, column), "bytes")[place].as_py())
+        except (OSError, IndexError, TypeError, pa.ArrowException) as error:
+            raise DataError(path, None, column, f"cannot be read: {error}; get the file again") from error
+
+    def _read(self, path: Path, group: int, column: str) -> Any:
         import pyarrow.parquet as pq
 
-        if self._last is None or self._last[0] != (path, group, column):
-            values = pq.ParquetFile(path).read_row_group(group, columns=[column])[column].to_pylist()
-            self._last = (path, group, column), values
-        return self._last[1]
+        last = self._last
+        if last is None or last[0] != (path, group, column):
+            with pq.ParquetFile(path) as file:
+                last = (path, group, column), file.read_row_group(group, columns=[column])[column]
+            self._last = last
+        return last[1]
 
 
-def _bytes(value: Any) -> bytes | None:
-    return value.get("bytes") if isinstance(value, dict) else value
+def _values(file: Any, group: int, columns: list[str]) -> Iterator[dict[str, Any]]:
+    if not columns:  # Arrow's tables without columns have no rows either
+        yield from ({} for _ in range(file.metadata.row_group(group).num_rows))
+        return
+    for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns):
+        for values in batch.select(columns).to_pylist():
+            yield {column: as_text(value) for column, value in values.items()}
 
 
-def _is_text(schema: Any, column: str) -> bool:
+def _holds_images(kind: Any) -> bool:
     import pyarrow as pa
 
-    if column not in schema.names:
-        return True  # the row then says which column is missing
-    kind = schema.field(column).type
-    return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_struct(kind))
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return any(is_it(kind) for is_it in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
 
 
+def _part(values: Any, field: str) -> Any:
+    """A field of a column of structs; of a column of bytes the bytes, and nothing else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_struct(values.type):
+        there = values.type.get_field_index(field) >= 0
+        return pc.struct_field(values, field) if there else pa.nulls(len(values))
+    return values if field == "bytes" else pa.nulls(len(values))

@@ -1,16 +1,12 @@
-"""How an image encoder reads an image file: RGB, resized to a square, uint8."""
+"""How an image encoder reads an image file: upright RGB on white, resized to a square, uint8."""
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
+from mmkd.data._decode import as_rgb, decoded
 from mmkd.record import hash_of
-
-# A truncated file raises; Pillow must never fill the rest with grey.
-ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 class ImageReader:
@@ -23,15 +19,14 @@ class ImageReader:
     @property
     def identity(self) -> str:
         """sha256 of everything that determines the pixels."""
-        return hash_of(["rgb", "bicubic", self.size, Image.__version__])
+        return hash_of(["rgb", "on white", "upright", "bicubic", self.size, Image.__version__])
 
     def read(self, data: bytes) -> np.ndarray:
-        """Pixels of one image.
+        """Pixels of one image: its first frame, transparent parts on white, turned as its EXIF orientation says.
 
         Raises OSError when the bytes are no whole image.
         """
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = image.convert("RGB")
+        pixels = as_rgb(decoded(data))
         if pixels.size != (self.size, self.size):
             pixels = pixels.resize((self.size, self.size), Image.Resampling.BICUBIC)
         return np.asarray(pixels).transpose(2, 0, 1)

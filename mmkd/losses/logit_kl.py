@@ -11,12 +11,12 @@ population standard deviation 1 before T divides it, so that the student need no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
@@ -32,6 +32,8 @@ class Config(TaskLossConfig):
     temperature: above 1 it shows more of how the teacher ranks the wrong classes.
     standardize: bring each row of logits to mean 0 and deviation 1 first.
     """
+
+    logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["logit_kl"] = "logit_kl"
     teacher: str

@@ -24,7 +24,7 @@ class Loss(base.Loss):
     config: Config
 
     def forward(self, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> Tensor:
-        """Mean over rows, in nats."""
+        """Mean over rows, in the unit of the task's loss."""
         task = self.setting.tasks[self.config.task]
         rows = rows_of(task.level, batch, student) & task.labelled_rows(batch)
         return task.loss(student.logits[task.name][rows], batch.labels[task.name][rows])

@@ -1,4 +1,4 @@
-"""Metrics of classes, from numpy arrays alone: scikit-learn and torchmetrics take seconds to import.
+"""Metrics of classes, and what all metrics share, from numpy arrays alone: scikit-learn takes seconds to import.
 
 Macro F1, quadratic kappa and AUROC agree with scikit-learn's to rounding where that defines them.
 """
@@ -13,23 +13,28 @@ from mmkd.record import Score
 
 
 def gather(
-    task: str, labels: Sequence[np.ndarray], probabilities: Sequence[np.ndarray], classes: int
+    task: str,
+    labels: Sequence[np.ndarray],
+    estimates: Sequence[np.ndarray],
+    width: int,
+    label_shape: tuple[int, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels [N] and probabilities [N, K] of an example-level task, as arrays.
+    """Labels [N, *label_shape], as they are, and estimates [N, width], in float64, of an example-level task.
 
-    Raises ValueError when there is no example, when shapes do not fit, or when a probability is not finite.
+    Raises ValueError when there is no example, when shapes do not fit, or when an estimate is not finite.
     """
-    if not len(labels) or len(labels) != len(probabilities):
+    if not len(labels) or len(labels) != len(estimates):
         raise ValueError(
-            f"{task}: found {len(labels)} labels and {len(probabilities)} rows of probabilities; expected as many of "
+            f"{task}: found {len(labels)} labels and {len(estimates)} rows of estimates; expected as many of "
             "one as of the other, and at least one: does this split have labels of the task?"
         )
-    gold, probability = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
-    if probability.shape != (len(gold), classes):
-        raise ValueError(f"{task}: probabilities have the shape {probability.shape}, expected {(len(gold), classes)}")
-    if bad := np.flatnonzero(~np.isfinite(probability).all(1)).tolist():
-        raise ValueError(f"{task}: probabilities of {len(bad)} examples are not finite, the first at position {bad[0]}")
-    return gold, probability
+    gold, estimated = np.asarray(labels), np.asarray(estimates, dtype=np.float64)
+    for name, found, shape in (("labels", gold, label_shape), ("estimates", estimated, (width,))):
+        if found.shape != (len(gold), *shape):
+            raise ValueError(f"{task}: {name} have the shape {found.shape}, expected {(len(gold), *shape)}")
+    if bad := np.flatnonzero(~np.isfinite(estimated).all(1)).tolist():
+        raise ValueError(f"{task}: estimates of {len(bad)} examples are not finite, the first at position {bad[0]}")
+    return gold, estimated
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -98,8 +103,12 @@ def auroc(labels: np.ndarray, probabilities: np.ndarray) -> Score | None:
 
 
 def _area(positive: np.ndarray, scores: np.ndarray) -> float:
-    _, place, ties = np.unique(scores, return_inverse=True, return_counts=True)
-    middle_ranks = np.cumsum(ties) - (ties - 1) / 2
     count = int(positive.sum())
-    above = middle_ranks[place][positive].sum() - count * (count + 1) / 2
+    above = average_ranks(scores)[positive].sum() - count * (count + 1) / 2
     return float(above / (count * (len(scores) - count)))
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """Rank of each value [N], from 1 for the lowest; equal values have the mean of their ranks."""
+    _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(ties) - (ties - 1) / 2)[place]

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class Task(abc.ABC):
     """A task over examples or words. A plug-in: `kind` under `tasks:` is a file with a `Config` and a class `Task`.
 
-    `config.level` says whether logits are [B, K] or [B, W, K]; K = `len(labels)`, in the order of `labels`.
+    `config.level` says whether logits are [B, K] or [B, W, K]; K = `len(labels)`, in the order of `labels`, and 1 for
+    a value. `config.logits` says how they are to be read.
     """
 
     def __init__(self, config: TaskConfig, name: str, labels: Sequence[str]) -> None:
-        """labels: names of the classes, in the order of the logits.
+        """labels: names of the classes or labels, in the order of the logits; none for a value.
 
         Raises ValueError when the labels do not suit the task.
         """
@@ -40,20 +41,33 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Supervised loss in nats, mean over rows; logits [R, K], labels [R]. R = 0 gives 0 with zero gradient."""
+        """Supervised loss, mean over rows: in nats, for a value in its unit squared. R = 0 gives 0, zero gradient.
+
+        logits: [R, K]. labels: [R], or [R, K] of 0 and 1 where each of K labels holds or not.
+        """
+
+    def estimate(self, logits: Tensor) -> Tensor:
+        """What is predicted from, [..., K], as `config.logits` says: probabilities, or the value."""
+        match self.config.logits:
+            case "classes":
+                return logits.softmax(-1)
+            case "labels":
+                return logits.sigmoid()
+            case "value":
+                return logits
 
     @abc.abstractmethod
-    def score(self, labels: Sequence[np.ndarray], probabilities: Sequence[np.ndarray]) -> dict[str, Score]:
+    def score(self, labels: Sequence[np.ndarray], estimates: Sequence[np.ndarray]) -> dict[str, Score]:
         """Metrics of a split, the task's own first: the one that selects epochs and stands in tables.
 
-        One array per labelled example: labels [] and probabilities [K] for an example-level task; labels [W] and
-        probabilities [W, K] for a word-level one. A word that the student's tokenizer cut has NaN probabilities
-        and counts as predicted O.
+        One array per labelled example: its labels as in a batch, [], [K] or [W], and what `estimate` made of its
+        logits, [K], or [W, K] for a word-level task. A word that the student's tokenizer cut has NaN estimates and
+        counts as predicted O.
         """
 
     @abc.abstractmethod
-    def predict(self, probabilities: np.ndarray) -> np.ndarray:
-        """Predicted class indices [...] for probabilities [..., K]."""
+    def predict(self, estimates: np.ndarray) -> np.ndarray:
+        """For estimates [..., K] what labels look like: class indices [...], 0 and 1 [..., K], or values [...]."""
 
     def labelled_rows(self, batch: Batch) -> Tensor:
         """Rows that have a label: [B] or [B, W]."""

@@ -16,7 +16,7 @@ from mmkd.data.corpus import Corpus, Readers
 from mmkd.teachers import hf_text, timm
 from mmkd.teachers.base import Teacher
 from mmkd.types import Batch, Outputs
-from tiny_project import IMAGE, LEVELS, TASKS, TEXT, Listed, Row, data_split, random_rows, readers
+from tiny_project import FORMS, IMAGE, TASKS, TEXT, Listed, Row, data_split, random_rows, readers
 
 CPU = torch.device("cpu")
 IDENTITY = {"weights": "w", "code": "c", "layers": "[0]"}
@@ -33,8 +33,7 @@ def corpus_of(folder: Path, rows: dict[str, list[Row]] | None = None) -> Corpus:
     rows = rows or {"train": random_rows(50), "transfer": random_rows(30, seed=1, labels=False)}
     source = Listed(rows)
     splits = [data_split(source, split, folder) for split in rows]
-    same = {task: task for task in TASKS}
-    return Corpus(splits, [same] * len(splits), LEVELS, readers(folder, random_rows(50), "bert", "net"))
+    return Corpus(splits, FORMS, readers(folder, random_rows(50), "bert", "net"))
 
 
 def text_teacher(corpus: Corpus, layers: tuple[int, ...] = (0,)) -> Teacher:

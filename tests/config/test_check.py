@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mmkd.config import plugins
 from mmkd.config.load import load
 from mmkd.config.problems import ConfigError, Problem, dotted
 
@@ -19,6 +20,8 @@ def mistakes(path: Path, *overrides: str) -> list[Problem]:
     return []
 
 
+SENTIMENT = "losses.vit_sentiment={{kind: {}, teacher: vit, task: sentiment}}"
+NER = "losses.bert_ner={{kind: {}, teacher: bert, task: {}}}"
 PAIR = "losses.pair={{kind: affinity, text: {}, image: {}}}"
 
 # Overrides, and what they make wrong: the key and words of the message.
@@ -48,6 +51,16 @@ CASES = [
     (["losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features=null"],
      [("data.notes.train.1", "transfer rows have no labels, and no loss has a teacher")]),
     (["data.notes.tasks={sentment: x}"], [("data.notes.tasks.sentment", "did you mean `sentiment`?")]),
+    (["tasks.sentiment.kind=multilabel"],
+     [("losses.vit_sentiment.kind", "`logit_kl` reads logits over classes...multilabel...labels...of binary_kl")]),
+    (["tasks.sentiment.kind=regress"],
+     [("losses.vit_sentiment.kind", "`logit_kl` reads logits over classes...regress...one value...of regression")]),
+    ([NER.format("binary_kl", "ner")],
+     [("losses.bert_ner.kind", "`binary_kl` reads logits over labels...kind tag...over classes...of logit_kl")]),
+    ([SENTIMENT.format("regression")],
+     [("losses.vit_sentiment.kind", "`regression` reads logits over one value...kind classify...of logit_kl")]),
+    ([NER.format("binary_kl", "nr")],
+     [("losses.bert_ner.task", "unknown task `nr`")]),
     (["teachers.bert.model=./gone"], [("teachers.bert.model", "there is no `./gone`")]),
     (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
     (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),
@@ -86,6 +99,31 @@ def test_a_section_that_is_wrong_by_itself_is_not_blamed_again(write: Write) -> 
 
 def test_teachers_that_no_loss_uses_are_allowed(write: Write) -> None:
     assert mistakes(write(), "losses.bert_ner=null") == []
+
+
+@pytest.mark.parametrize(("task", "loss"), [("multilabel", "binary_kl"), ("regress", "regression")])
+def test_a_task_s_own_form_of_logits_is_accepted(write: Write, task: str, loss: str) -> None:
+    assert mistakes(write(), f"tasks.sentiment.kind={task}", SENTIMENT.format(loss)) == []
+
+
+def test_plug_ins_of_one_s_own_need_not_name_a_form(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss reads any form, a task has classes, unless they say so."""
+    lab = tmp_path / "form_lab"
+    lab.mkdir()
+    (lab / "__init__.py").write_text("", "utf-8")
+    heads = "from mmkd.config.plugin_base import TaskConfig, TaskLossConfig\n"
+    (lab / "loss.py").write_text(f"{heads}class Config(TaskLossConfig):\n    teacher: str\n", "utf-8")
+    (lab / "task.py").write_text(f"{heads}class Config(TaskConfig):\n    level = 'example'\n", "utf-8")
+    (lab / "labels.py").write_text(f"{heads}class Config(TaskConfig):\n    level = 'example'\n    logits = 'labels'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for kind in ("classify", "multilabel", "regress"):
+        assert mistakes(write(), f"tasks.sentiment.kind={kind}", SENTIMENT.format("form_lab.loss")) == []
+    assert mistakes(write(), "tasks.sentiment.kind=form_lab.task") == []
+    (problem,) = mistakes(write(), "tasks.sentiment.kind=form_lab.labels")
+    assert "`sentiment` is of the kind form_lab.labels, with logits over labels" in problem.message
+    plugins.config_class.cache_clear()
 
 
 def test_models_are_looked_for_from_the_working_folder(

@@ -7,6 +7,7 @@ import pytest
 
 from mmkd.data import card as cards
 from mmkd.data.base import DataError
+from mmkd.data.integrity import check_files, missing_files
 
 TEXT = b"word\tO\nAcme\tB-ORG\n"
 
@@ -136,13 +137,17 @@ def test_find_card_by_path_relative_to_the_experiment(tmp_path):
 
 def test_missing_files_are_named_with_the_root_and_how_to_get_them(tmp_path, root):
     card = cards.read_card(write(tmp_path))
-    assert cards.missing_files(card, root) == []
-    cards.check_files(card, root)
+    assert missing_files(card, root) == []
+    check_files(card, root, tmp_path / "memory")
     for where, says in ((tmp_path, str(tmp_path)), (None, "MMKD_DATA is not set")):
-        assert cards.missing_files(card, where) == ["tiny/train.txt"]
-        for act in (cards.check_files, lambda card, where: cards.open_source(card, {}, where)):
+        assert missing_files(card, where) == ["tiny/train.txt"]
+        checks = (
+            lambda place: check_files(card, place, tmp_path / "memory"),
+            lambda place: cards.open_source(card, {}, place),
+        )
+        for check in checks:
             with pytest.raises(DataError) as caught:
-                act(card, where)
+                check(where)
             assert all(part in str(caught.value) for part in (says, "tiny/train.txt", "ask the author"))
 
 
@@ -151,7 +156,7 @@ def test_one_changed_byte_is_noticed(tmp_path, root):
     changed_text = TEXT.replace(b"word", b"wort")
     (root / "tiny" / "train.txt").write_bytes(changed_text)
     with pytest.raises(DataError) as caught:
-        cards.check_files(card, root)
+        check_files(card, root, tmp_path / "memory")
     for part in ("tiny/train.txt", hashlib.sha256(changed_text).hexdigest(), hashlib.sha256(TEXT).hexdigest()):
         assert part in str(caught.value)
 
@@ -200,8 +205,11 @@ def test_the_fingerprint_follows_files_config_labels_and_split(tmp_path, root):
         cards.open_source(card, both | {"repair": True}, root).fingerprint("train"),
         cards.open_source(other_labels, both, root).fingerprint("train"),
     }
+    # Files count as the card gives them: what is there is compared with the card at the start of each run.
     (root / "tiny" / "train.txt").write_bytes(TEXT.replace(b"word", b"wort"))
-    prints.add(first.fingerprint("train"))
+    assert first.fingerprint("train") in prints
+    other_file = cards.read_card(write(tmp_path, GOOD.replace(hashlib.sha256(TEXT).hexdigest(), "a" * 64), "file"))
+    prints.add(cards.open_source(other_file, both, root).fingerprint("train"))
     assert len(prints) == 5
 
 

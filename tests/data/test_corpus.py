@@ -10,10 +10,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mmkd.data.corpus import Corpus, Readers
-from mmkd.data.encode import MISSING, DataSplit
+from mmkd.data.encode import DataSplit
+from mmkd.data.relabel import MISSING, same_labels
 from mmkd.data.tokens import TextReader
 from mmkd.types import Batch
-from tiny_project import LEVELS, Listed, Row, data_split, everything, listed_corpus, random_rows, readers
+from tiny_project import FORMS, Listed, Row, data_split, everything, listed_corpus, random_rows, readers
 
 NOTES = [Row("Acme falls", 10, {"mood": 2, "ner": (1, 0)}), Row("", 200, {"mood": 0}), Row("all is well", None, {})]
 POSTS = [Row("so it goes on", 30, {"feeling": 1, "mood": 2}), Row("yes", 40, {"feeling": 0, "mood": 1})]
@@ -22,11 +23,10 @@ POSTS = [Row("so it goes on", 30, {"feeling": 1, "mood": 2}), Row("yes", 40, {"f
 def two_sets(folder: Path) -> Corpus:
     """Notes label mood and ner; posts call mood `feeling`, and have another `mood`, which the experiment ignores."""
     notes = data_split(Listed({"train": NOTES}), "train", folder)
-    levels = {"feeling": "example", "mood": "example"}
-    posts = DataSplit("posts", "train", Listed({"train": POSTS}), folder, levels)
-    names = [{"mood": "mood", "ner": "ner"}, {"mood": "feeling"}]
-    tasks = {name: LEVELS[name] for name in ("mood", "ner")}
-    return Corpus([notes, posts], names, tasks, readers(folder, NOTES, "student", "other"))
+    feeling = {"mood": same_labels("feeling", "classify", 3)}
+    posts = DataSplit("posts", "train", Listed({"train": POSTS}), folder, feeling)
+    tasks = {name: FORMS[name] for name in ("mood", "ner")}
+    return Corpus([notes, posts], tasks, readers(folder, NOTES, "student", "other"))
 
 
 def test_two_data_sets_keep_their_own_labels(tmp_path: Path):
@@ -98,8 +98,7 @@ def test_words_and_ids_of_all_rows(tmp_path: Path):
 def test_transfer_rows_have_no_labels(tmp_path: Path):
     source = Listed({"train": random_rows(4), "transfer": random_rows(4, seed=1, labels=False)})
     splits = [data_split(source, split, tmp_path) for split in ("train", "transfer")]
-    same = {task: task for task in LEVELS}
-    batch = everything(Corpus(splits, [same, same], LEVELS, Readers({}, {})))
+    batch = everything(Corpus(splits, FORMS, Readers({}, {})))
     for name, labels in batch.labels.items():
         assert batch.has_label[name][:4].any()
         assert not batch.has_label[name][4:].any()
@@ -118,7 +117,7 @@ def test_a_tokenizer_that_adds_nothing_still_gives_a_column(tmp_path: Path):
     bare.pre_tokenizer = pre_tokenizers.Whitespace()
     own = TextReader(PreTrainedTokenizerFast(tokenizer_object=bare, pad_token="[PAD]", unk_token="[UNK]"), 8)
     split = data_split(Listed({"train": [Row("", 10), Row("yes")]}), "train", tmp_path)
-    corpus = Corpus([split], [{}], {}, Readers({"student": own}, {}))
+    corpus = Corpus([split], {}, Readers({"student": own}, {}))
     tokens = corpus.batch(np.array([0])).tokens["student"]
     assert tokens.ids.tolist() == [[0]]
     assert tokens.mask.tolist() == [[False]]

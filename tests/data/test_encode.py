@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmkd.data.encode import MISSING, DataSplit
+from mmkd.data.encode import DataSplit
+from mmkd.data.relabel import MISSING
 from mmkd.data.pixels import ImageReader
 from tiny_project import Listed, Row, data_split, picture, reader
 

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from mmkd.config.experiment import DataUse
+from mmkd.config.plugin_base import TaskConfig
 from mmkd.data.card import CardError
 from mmkd.data.corpus import Readers
 from mmkd.data.mix import Mix, tasks_of
+from mmkd.tasks import classify, ordinal, tag
 
 NOBODY = Readers({}, {})
-LEVELS = {"sentiment": "example", "ner": "word", "risk": "example"}
+TASKS = {"sentiment": classify.Config(), "ner": tag.Config(), "risk": ordinal.Config()}
 OPTIONS = {"train": 6, "transfer": 4, "validation": 3, "test": 5, "pixels": 48}
 
 
-def mix_of(project: Path, levels: dict[str, str] = LEVELS, **uses: DataUse) -> Mix:
-    return Mix(uses, levels, project, project.parent / "encoded")
+def mix_of(project: Path, tasks: dict[str, TaskConfig] = TASKS, **uses: DataUse) -> Mix:
+    return Mix(uses, tasks, project, project.parent / "encoded")
 
 
 def use(**changes: object) -> DataUse:
@@ -47,8 +49,8 @@ def test_two_uses_of_one_card_with_other_options(project: Path):
 
 
 def test_tasks_are_renamed_and_a_task_that_nothing_labels_has_no_names(project: Path):
-    levels = {"mood": "example", "ner": "word", "other": "example"}
-    mix = mix_of(project, levels, notes=use(tasks={"mood": "sentiment", "ner": "ner"}))
+    tasks = {"mood": classify.Config(), "ner": tag.Config(), "other": classify.Config()}
+    mix = mix_of(project, tasks, notes=use(tasks={"mood": "sentiment", "ner": "ner"}))
     assert mix.labels("mood") == ("negative", "neutral", "positive")
     batch = mix.training(NOBODY).batch([0, 1, 2])
     assert batch.has_label["mood"].all()
@@ -67,13 +69,13 @@ def test_a_split_by_tasks_leaves_out_the_sets_that_label_none_of_them(project: P
 
 def test_tokenizers_see_the_labelled_training_texts_in_order(project: Path):
     mix = mix_of(project, notes=use(train=["transfer"]))
-    expected = [example.words for example in mix.members[0].source.read("train")]
+    expected = [example.words for example in mix.members[0].data.read("train")]
     assert mix.labelled_texts() == expected
 
 
 def test_tasks_of_equal_name_are_taken_when_none_are_named():
-    assert tasks_of(use(), {"ner": 1, "risk": 1}, LEVELS) == {"ner": "ner", "risk": "risk"}
-    assert tasks_of(use(tasks={"ner": "risk"}), {"ner": 1, "risk": 1}, LEVELS) == {"ner": "risk"}
+    assert tasks_of(use(), {"ner": 1, "risk": 1}, TASKS) == {"ner": "ner", "risk": "risk"}
+    assert tasks_of(use(tasks={"ner": "risk"}), {"ner": 1, "risk": 1}, TASKS) == {"ner": "risk"}
 
 
 def test_an_unknown_card_is_refused(project: Path):

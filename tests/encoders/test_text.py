@@ -24,7 +24,7 @@ from mmkd.encoders.base import Encoded
 from mmkd.encoders.text import TextEncoder, masked_mean, word_weights
 from tiny_project import (
     BERT,
-    LEVELS,
+    FORMS,
     Listed,
     Row,
     data_split,
@@ -197,7 +197,7 @@ def test_a_model_in_a_local_folder_reads_words(tmp_path: Path, save):
     config = Config(model=str(folder), max_tokens=24)
     own_reader = text_reader(config, [], tmp_path)
     split = data_split(Listed({"train": ROWS}), "train", tmp_path)
-    corpus = Corpus([split], [{}], LEVELS, Readers({"student": own_reader}, {}))
+    corpus = Corpus([split], FORMS, Readers({"student": own_reader}, {}))
     own = TextEncoder(config, own_reader, (0,)).eval()
     found = encoded(corpus, own, [0, 1, 2])
     assert (own.depth, own.width, own.width_of(0)) == (2, 16, 16)

@@ -1,7 +1,7 @@
 """A scene for losses: a small batch with all that can be absent, a student, a text and an image teacher.
 
 Examples 0, 1, 2 and 5 have text and image, 3 only text, 4 only an image, 6 nothing. Each tokenizer drops a word of its
-own. What is absent holds `filler`, so that a loss which looks there shows it.
+own. What is absent holds `filler`, so that a loss which looks there shows it; absent classes are -1.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from mmkd.losses.base import Setting
-from mmkd.tasks import classify, ordinal, tag
+from mmkd.tasks import classify, multilabel, ordinal, regress, tag
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
 
 B, W, WIDTH = 7, 4, 5
 CLASSES = {"sentiment": 3, "risk": 4, "ner": 3}
+LOGITS = {**CLASSES, "topics": 3, "stress": 1}
 WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}}
 POOLED = {"student": WIDTH, "bert": 6, "vit": 2}
 GRIDS = {"student": (4, 4), "vit": (2, 2)}
@@ -95,7 +96,7 @@ def make_scene(
     def network(owner: str) -> Outputs:
         modalities = list(WIDTHS[owner])
         speaks = torch.stack([has[m] for m in modalities]).any(0)
-        logits = {name: tensor(owner, name, speaks, B, CLASSES[name]) for name in ("sentiment", "risk")}
+        logits = {name: tensor(owner, name, speaks, B, LOGITS[name]) for name in LOGITS if name != "ner"}
         if "text" in modalities:
             logits["ner"] = tensor(owner, "ner", words[owner], B, W, CLASSES["ner"])
         pooled, hidden = {}, {}
@@ -117,12 +118,18 @@ def make_scene(
         "sentiment": torch.tensor([1, 0, 1, 1, 1, 0, 1], dtype=torch.bool),
         "risk": torch.tensor([1, 1, 0, 1, 0, 1, 0], dtype=torch.bool),
         "ner": torch.tensor([1, 1, 0, 1, 0, 1, 0], dtype=torch.bool),
+        "topics": torch.tensor([1, 0, 1, 1, 0, 1, 1], dtype=torch.bool),
+        "stress": torch.tensor([1, 1, 0, 1, 1, 0, 1], dtype=torch.bool),
     }
     labels = {
         name: torch.randint(CLASSES[name], (B, W) if name == "ner" else (B,), generator=generator) for name in CLASSES
     }
     for name, label in labels.items():
         label[~(labelled[name][:, None] & word_mask if name == "ner" else labelled[name])] = -1
+    labels["topics"] = torch.randint(2, (B, LOGITS["topics"]), generator=generator).float()
+    labels["stress"] = torch.randn(B, generator=generator)
+    for name in ("topics", "stress"):
+        labels[name][~labelled[name]] = filler
     batch = Batch(
         ids=tuple(f"id{n}" for n in examples),
         corpus="scene",
@@ -145,6 +152,8 @@ def setting() -> Setting:
         "sentiment": classify.Task(classify.Config(), "sentiment", ["negative", "neutral", "positive"]),
         "risk": ordinal.Task(ordinal.Config(), "risk", ["low", "moderate", "elevated", "high"]),
         "ner": tag.Task(tag.Config(), "ner", ["O", "B-ORG", "I-ORG"]),
+        "topics": multilabel.Task(multilabel.Config(), "topics", ["smear", "slogan", "doubt"]),
+        "stress": regress.Task(regress.Config(), "stress", []),
     }
 
     def shape(owner: str) -> OutputShape:

@@ -10,19 +10,31 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmkd.config.plugin_base import LossConfig
+from mmkd.config.plugin_base import LossConfig, TaskLossConfig
 from mmkd.config.plugins import kinds
-from mmkd.losses import _math, affinity, cross_feature, hint, logit_kl, supervised
+from mmkd.losses import _math, affinity, binary_kl, cross_feature, hint, logit_kl, regression, supervised
+from mmkd.tasks import multilabel, regress
 from mmkd.types import rows_of
 
 CASES: dict[str, tuple[object, LossConfig]] = {
     "supervised_classify": (supervised, supervised.Config(task="sentiment")),
     "supervised_ordinal": (supervised, supervised.Config(task="risk")),
     "supervised_tag": (supervised, supervised.Config(task="ner")),
+    "supervised_multilabel": (supervised, supervised.Config(task="topics")),
+    "supervised_regress": (supervised, supervised.Config(task="stress")),
     "logit_kl_text": (logit_kl, logit_kl.Config(task="sentiment", teacher="bert")),
     "logit_kl_image": (logit_kl, logit_kl.Config(task="risk", teacher="vit", temperature=2)),
     "logit_kl_words": (logit_kl, logit_kl.Config(task="ner", teacher="bert", temperature=1)),
     "logit_kl_standardize": (logit_kl, logit_kl.Config(task="risk", teacher="bert", standardize=True)),
+    "binary_kl_text": (binary_kl, binary_kl.Config(task="topics", teacher="bert")),
+    "binary_kl_image": (binary_kl, binary_kl.Config(task="topics", teacher="vit", temperature=3)),
+    "regression_text": (regression, regression.Config(task="stress", teacher="bert")),
+    "regression_huber": (regression, regression.Config(task="stress", teacher="vit", delta=0.5)),
+    "regression_bounded": (regression, regression.Config(task="stress", teacher="bert", teacher_bounded=True)),
+    "regression_bounded_huber": (
+        regression,
+        regression.Config(task="stress", teacher="vit", delta=0.5, teacher_bounded=True, margin=0.7),
+    ),
     "hint_text": (hint, hint.Config(teacher="bert", layer=3, modality="text")),
     "hint_image": (hint, hint.Config(teacher="vit", layer=2, modality="image", student_layer=1)),
     "cross_feature_text": (cross_feature, cross_feature.Config(teacher="vit", to="text")),
@@ -30,7 +42,10 @@ CASES: dict[str, tuple[object, LossConfig]] = {
     "cross_feature_fused": (cross_feature, cross_feature.Config(teacher="vit", to="fused")),
     "affinity": (affinity, affinity.Config(text="bert", image="vit", temperature=0.3)),
 }
-SHIFT_INVARIANT = [name for name in CASES if name.startswith(("supervised", "logit_kl"))]
+OVER_CLASSES = ("sentiment", "risk", "ner")
+SHIFT_INVARIANT = [
+    name for name, (_, config) in CASES.items() if isinstance(config, TaskLossConfig) and config.task in OVER_CLASSES
+]
 
 
 @pytest.fixture(params=CASES)
@@ -52,8 +67,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 def test_every_loss_is_here() -> None:
     here = {config.kind for _, config in CASES.values()}
-    assert {"supervised", "logit_kl", "hint", "cross_feature", "affinity"} == here
-    assert here <= set(kinds("losses"))
+    assert here == set(kinds("losses"))
 
 
 def test_needs_name_what_the_loss_reads(name: str, scene: Callable) -> None:
@@ -171,6 +185,12 @@ def test_a_shift_of_all_logits_changes_nothing(shifted: str, scene: Callable) ->
     torch.testing.assert_close(moved.value(loss), plain.value(loss), rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("moved", ["supervised_multilabel", "binary_kl_text", "supervised_regress"])
+def test_a_shift_of_labels_or_values_changes_the_value(moved: str, scene: Callable) -> None:
+    """No softmax here: labels do not rule one another out, and a value is where it is."""
+    fails(test_a_shift_of_all_logits_changes_nothing, moved, scene)
+
+
 # Controls: with a guard taken out, the property's own test fails.
 
 
@@ -217,11 +237,10 @@ def test_control_a_constant_zero(monkeypatch: pytest.MonkeyPatch, scene: Callabl
 
 
 @pytest.mark.parametrize(
-    ("module", "attached"), [(logit_kl, "logit_kl_text"), (hint, "hint_text"), (cross_feature, "cross_feature_text")]
+    "attached",
+    ["logit_kl_text", "hint_text", "cross_feature_text", "binary_kl_text", "regression_text"],
 )
-def test_control_teacher_not_detached(
-    module: object, attached: str, monkeypatch: pytest.MonkeyPatch, scene: Callable
-) -> None:
+def test_control_teacher_not_detached(attached: str, monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
     monkeypatch.setattr(Tensor, "detach", lambda values: values)
     fails(test_no_gradient_reaches_a_teacher, attached, scene)
 
@@ -234,6 +253,48 @@ def test_control_teachers_of_affinity_not_detached(monkeypatch: pytest.MonkeyPat
 def test_control_half_precision_kept(monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
     monkeypatch.setattr(logit_kl, "full_precision", lambda values: values)
     fails(test_half_precision_is_computed_in_float32, "logit_kl_text", torch.bfloat16, scene)
+
+
+@pytest.mark.parametrize(("module", "kept"), [(binary_kl, "binary_kl_text"), (regression, "regression_text")])
+def test_control_half_precision_of_labels_and_values_kept(
+    module: object, kept: str, monkeypatch: pytest.MonkeyPatch, scene: Callable
+) -> None:
+    monkeypatch.setattr(module, "full_precision", lambda values: values)
+    fails(test_half_precision_is_computed_in_float32, kept, torch.bfloat16, scene)
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(multilabel.Task, "supervised_multilabel"), (regress.Task, "supervised_regress")]
+)
+def test_control_a_row_without_a_label(task: type, name: str, monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
+    monkeypatch.setattr(task, "labelled_rows", lambda task, batch: torch.ones_like(batch.has_text))
+    fails(test_what_is_absent_changes_nothing, name, scene)
+
+
+def test_control_a_bound_without_a_label(monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
+    """The teacher speaks and the row has no label: the error against it is none."""
+    monkeypatch.setattr(regress.Task, "labelled_rows", lambda task, batch: torch.ones_like(batch.has_text))
+    fails(test_what_is_absent_changes_nothing, "regression_bounded", scene)
+
+
+@pytest.mark.parametrize("name", ["binary_kl_text", "regression_text", "regression_bounded"])
+def test_control_a_plain_mean_of_labels_and_values(name: str, monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
+    monkeypatch.setattr(CASES[name][0], "mean_or_zero", torch.mean)
+    fails(test_no_row_is_zero_with_zero_gradient, name, scene)
+
+
+@pytest.mark.parametrize("name", ["binary_kl_text", "regression_text"])
+def test_control_rows_where_the_teacher_is_silent(name: str, monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
+    monkeypatch.setattr(
+        CASES[name][0], "rows_of", lambda level, batch, student, teacher: rows_of(level, batch, student)
+    )
+    fails(test_what_is_absent_changes_nothing, name, scene)
+
+
+def test_control_logs_of_sigmoids(monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
+    """log(sigmoid) instead of logsigmoid."""
+    monkeypatch.setattr(binary_kl.functional, "logsigmoid", lambda values: values.sigmoid().log())
+    fails(test_extremes_are_finite, "binary_kl_text", {"scale": 120.0}, torch.float32, scene)
 
 
 def test_control_deviation_without_floor(monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:

@@ -1,0 +1,230 @@
+"""One data set as its card defines it: read, divided into splits, masked, checked. No torch here.
+
+The check of a data set is made once for the same content, card and code, and stored; a run reads the same rows again
+and leaves out those that the check quarantined.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from mmkd.arrays import code_hash
+from mmkd.config.problems import listed
+from mmkd.data.account import Report, settle
+from mmkd.data.base import DataError, Example, Source
+from mmkd.data.card import Card
+from mmkd.data.check_image import Print, check_image
+from mmkd.data.check_text import check_words
+from mmkd.data.duplicates import RowPrint, leaks
+from mmkd.data.findings import Finding, Policy
+from mmkd.data.masking import masker, masker_identity
+from mmkd.data.splitting import assign
+from mmkd.record import hash_of
+
+HERE = Path(__file__).parent
+CODE = code_hash(
+    *sorted(
+        path
+        for path in HERE.glob("*.py")
+        if path.stem
+        in {
+            "account",
+            "base",
+            "check_image",
+            "check_text",
+            "dataset",
+            "duplicates",
+            "findings",
+            "masking",
+            "pixels",
+            "splitting",
+        }
+    )
+)
+
+Progress = Callable[[int, int], None]
+
+
+class DataSet:
+    """The rows of a card's splits, as they are used."""
+
+    def __init__(
+        self, card: Card, source: Source, folder: Path, policy: Mapping[str, Policy], as_stated: bool = True
+    ) -> None:
+        """folder: where checks are stored. policy: in place of the card's own, by reason.
+
+        as_stated: the splits must have as many rows as the card says; not so for a generator that was asked for others.
+        """
+        self.card, self.source, self._folder, self._as_stated = card, source, folder, as_stated
+        self.policy: dict[str, Policy] = {**card.policy, **policy}
+        self._mask = masker(card.pii.mask) if card.pii.mask else None
+        self._report: Report | None = None
+        self._divided: dict[str, list[Example | Finding]] | None = None
+
+    def read(self, split: str) -> Iterator[Example]:
+        """The rows of a split that are used, in order."""
+        dropped = set(self.report().dropped[split])
+        for place, row in enumerate(self.rows(split)):
+            if place not in dropped:
+                assert isinstance(row, Example)  # a finding in a row's place is refused or quarantined
+                yield row
+
+    def fingerprint(self, split: str) -> str:
+        """sha256 that changes with anything that changes the rows of the split that are used."""
+        parts = [self.source.fingerprint(self._part_of(split))]
+        if self._mask is not None:
+            parts.append(masker_identity(self.card.pii.mask))
+        if self._part_of(split) != split or self.card.division is not None:
+            parts.append(f"{split} {self.card.division}")
+        dropped = self.report().dropped[split]
+        if dropped:
+            parts.append(f"without {dropped}")
+        return parts[0] if len(parts) == 1 else hash_of(parts)
+
+    def report(self, progress: Progress = lambda done, total: None) -> Report:
+        """The check of all splits: found again, or made.
+
+        progress: called with rows checked, and in all as the card states.
+        """
+        if self._report is None:
+            path = self._folder / f"{self._key()[:24]}.json"
+            if path.is_file():
+                self._report = Report.from_plain(json.loads(path.read_text("utf-8")))
+            else:
+                self._report = self._check(progress)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = path.with_suffix(f".{id(self)}.tmp")
+                temporary.write_text(json.dumps(self._report.dump(), ensure_ascii=True), "utf-8")
+                temporary.replace(path)
+        return self._report
+
+    def rows(self, split: str) -> Iterator[Example | Finding]:
+        """Every row of a split, divided and masked, before any check; a finding in the place of an unusable row."""
+        for row in self._read(split):
+            if isinstance(row, Finding):
+                yield replace(row, split=split)
+                continue
+            if self._mask is not None:
+                row = replace(row, words=self._mask(row.words)[0])
+            yield replace(row, labels={}) if split == "transfer" and row.labels else row
+
+    def _read(self, split: str) -> Iterator[Example | Finding]:
+        division = self.card.division
+        if division is None or split not in division.shares:
+            yield from self.source.read(split)
+            return
+        if self._divided is None:
+            self._divided = self._divide()
+        yield from self._divided[split]
+
+    def _divide(self) -> dict[str, list[Example | Finding]]:
+        division = self.card.division
+        assert division is not None
+        rows = list(self.source.read(division.of))
+        examples = [row for row in rows if isinstance(row, Example)]
+        names = assign(
+            [row.id for row in examples],
+            [row.group if division.keep_groups else None for row in examples],
+            [row.labels.get(division.stratify) if division.stratify else None for row in examples],
+            division.shares,
+            division.seed,
+        )
+        chosen = dict(zip((row.id for row in examples), names, strict=True))
+        parts: dict[str, list[Example | Finding]] = {split: [] for split in division.shares}
+        for row in rows:
+            # A row that is no example belongs to no split; it is counted with the first.
+            parts[chosen[row.id] if isinstance(row, Example) else next(iter(parts))].append(row)
+        return parts
+
+    def _part_of(self, split: str) -> str:
+        division = self.card.division
+        return division.of if division is not None and split in division.shares else split
+
+    def _key(self) -> str:
+        card = self.card
+        mask = masker_identity(card.pii.mask) if self._mask is not None else ""
+        parts = [self.source.fingerprint(part) for part in sorted({self._part_of(split) for split in card.splits})]
+        stated = dict(card.splits) if self._as_stated else list(card.splits)
+        versions = [np.__version__, PIL.__version__]
+        return hash_of([parts, str(card.division), mask, self.policy, stated, list(card.modalities), CODE, versions])
+
+    def _check(self, progress: Progress) -> Report:
+        total, done = sum(self.card.splits.values()), 0
+        findings: list[tuple[int, Finding]] = []
+        prints: list[RowPrint] = []
+        examples: dict[tuple[str, int], Example] = {}
+        counts: dict[str, int] = {}
+        masked: dict[str, Counter[str]] = {}
+        for split in self.card.splits:
+            masked[split] = self._masked(split)
+            counts[split] = 0
+            for place, row in enumerate(self.rows(split)):
+                counts[split], done = place + 1, done + 1
+                if isinstance(row, Finding):
+                    findings.append((place, row))
+                    continue
+                found, image = self._check_row(row)
+                findings += [(place, finding_of(row, split, *each)) for each in found]
+                prints.append(RowPrint(split, place, row.words, image, row.group))
+                examples[split, place] = replace(row, image=None)
+                progress(done, total)
+        out = {(one.split, place) for place, one in findings if self._drops(one)}
+        for leak in leaks([each for each in prints if (each.split, each.row) not in out]):
+            other = examples[leak.other]
+            where = f"{other.file}:{other.row}" if other.file is not None else leak.other[0]
+            message = f"{leak.detail}: row {other.id!r} of {leak.other[0]} ({where})"
+            split, place = leak.one
+            findings.append((place, finding_of(examples[leak.one], split, leak.reason, None, message)))
+        report = settle(counts, findings, self.policy, masked)
+        return settle(counts, [*findings, *self._sizes(report)], self.policy, masked)
+
+    def _check_row(self, row: Example) -> tuple[list[tuple[str, str | None, str]], Print | None]:
+        """(reason, field, message) of everything that is found in a row, and what its image is compared by."""
+        found: list[tuple[str, str | None, str]] = [(reason, "text", text) for reason, text in check_words(row.words)]
+        if row.image is None:
+            return found, None
+        if not row.words and "text" in self.card.modalities:
+            found.append(("text_empty", "text", "found no word; the image is used alone"))
+        try:
+            problems, image = check_image(row.image())
+        except DataError as error:
+            problems, image = [("image_corrupt", str(error))], None
+        except OSError as error:
+            problems, image = [("image_missing", f"cannot be read: {error}")], None
+        name = f"{row.image_name}: " if row.image_name is not None else ""
+        return [*found, *((reason, "image", f"{name}{message}") for reason, message in problems)], image
+
+    def _drops(self, finding: Finding) -> bool:
+        return settle({finding.split: 1}, [(0, finding)], self.policy, {}).found[0].policy != "accept"
+
+    def _masked(self, split: str) -> Counter[str]:
+        """Places of personal data by kind."""
+        counts: Counter[str] = Counter()
+        if self._mask is not None:
+            for row in self._read(split):
+                if isinstance(row, Example):
+                    counts.update(self._mask(row.words)[1])
+        return counts
+
+    def _sizes(self, report: Report) -> Iterator[tuple[int, Finding]]:
+        for split, account in report.accounts.items():
+            stated = self.card.splits[split]
+            if self._as_stated and account.rows != stated:
+                text = f"found {account.rows:,} rows; expected the {stated:,} that the card states in `mmkd.splits`"
+                yield -1, Finding("split_size", split, None, None, None, None, text)
+            if not account.used:
+                left = listed([f"{count} {reason}" for reason, count in account.quarantined.items()]) or "none"
+                text = f"found no row that can be used (quarantined: {left}); expected at least one"
+                yield -1, Finding("split_empty", split, None, None, None, None, text)
+
+
+def finding_of(row: Example, split: str, reason: str, field: str | None, message: str) -> Finding:
+    """A finding about a row that is an example."""
+    return Finding(reason, split, row.file, row.row, row.id, field, message)
