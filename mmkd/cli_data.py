@@ -91,7 +91,7 @@ def show(
         report.require(card.name)
         folder = out or Places.near(Path.cwd()).root / "results" / "data"
         folder.mkdir(parents=True, exist_ok=True)
-        examples = {split: list(data.read(split)) for split in card.splits}
+        examples = {str(split): list(data.read(split)) for split in card.splits}
         draw(card, examples, folder / f"{card.name}.png", rows, seed)
         findings = {split: {**account.quarantined, **account.accepted} for split, account in report.accounts.items()}
         (folder / f"{card.name}.html").write_text(page(card, measure(card, examples, findings)), "utf-8")

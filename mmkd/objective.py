@@ -67,8 +67,9 @@ class Terms(nn.Module):
 
 
 def present(loss: Loss, task: str, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> bool:
-    """Whether a task's term has a row in this batch: one where all its teachers speak, or, without any, a label."""
+    """Whether a task's term has a row in this batch: where all its teachers speak, with a label where it needs one."""
     needed = [teachers[needs.teacher] for needs in loss.config.teacher_needs()]
-    spoken = rows_of(loss.setting.tasks[task].level, batch, student, *needed)
-    rows = spoken if needed else spoken & loss.setting.tasks[task].labelled_rows(batch)
+    rows = rows_of(loss.setting.tasks[task].level, batch, student, *needed)
+    if loss.config.needs_labels:
+        rows = rows & loss.setting.tasks[task].labelled_rows(batch)
     return bool(rows.any())

@@ -84,19 +84,26 @@ def _check_use(parts: Parts, name: str, use: DataUse, card: CardLike) -> Iterato
     used = labelled_tasks(use, card, parts.tasks)
     for task, theirs in used.items():
         yield from _check_kind(parts, _label_key(name, use, task), task, parts.tasks[task], card.tasks[theirs])
-    for task, renames in use.labels.items():
-        if task not in used:
+    for task in use.labels:
+        if task in used:
+            yield from _check_map(parts, (*path, "labels", task), use.labels[task], used[task], card.tasks[used[task]])
+        else:
             text = f"the card labels no task `{task}` here; expected one of {listed(list(used))}"
             yield parts.problem((*path, "labels", task), f"{text}{did_you_mean(task, used)}")
-            continue
-        known = names_to_map(card.tasks[used[task]].labels, card.tasks[used[task]].kind)
-        for label in sorted(set(renames) - set(known)):
-            text = f"the card has no label `{label}` of `{used[task]}`; expected one of {listed(known)}"
-            yield parts.problem((*path, "labels", task, label), f"{text}{did_you_mean(label, known)}")
-        for label, ours in renames.items():
-            if ours is None and card.tasks[used[task]].kind == "tag":
-                text = "a word cannot be left unlabelled; expected a name, or `O` for what is no entity here"
-                yield parts.problem((*path, "labels", task, label), text)
+
+
+def _check_map(
+    parts: Parts, path: KeyPath, renames: Mapping[str, str | None], name: str, theirs: CardTaskLike
+) -> Iterator[Problem]:
+    """A map of the labels of the card's task `name`."""
+    known = names_to_map(theirs.labels, theirs.kind)
+    for label, ours in renames.items():
+        if label not in known:
+            text = f"the card has no label `{label}` of `{name}`; expected one of {listed(known)}"
+            yield parts.problem((*path, label), f"{text}{did_you_mean(label, known)}")
+        elif ours is None and theirs.kind == "tag":
+            text = "a word cannot be left unlabelled; expected a name, or `O` for what is no entity here"
+            yield parts.problem((*path, label), text)
 
 
 def _label_key(name: str, use: DataUse, task: str) -> KeyPath:

@@ -134,11 +134,20 @@ def _map_at(schema: Schema, path: KeyPath, node: Node) -> Schema:
 
 
 def _branches(schema: Schema, node: Node | None, root: Schema) -> list[Schema]:
-    """The branches of a union, that which knows most keys of the map `node` first; what is no union is its own one."""
+    """The branches of a union, first that of the `kind` of the map `node`, then that which knows most of its keys.
+
+    What is no union is its own branch.
+    """
     schema = _resolved(schema, root)
     branches = [_resolved(branch, root) for branch in schema.get("anyOf", schema.get("oneOf", [schema]))]
     keys = node.entries.keys() if node else set[str]()
-    return sorted(branches, key=lambda branch: -len(keys & branch.get("properties", {}).keys()))
+    kind = node.entries["kind"].value if node and "kind" in keys else None
+
+    def rank(branch: Schema) -> tuple[bool, int]:
+        known = branch.get("properties", {})
+        return known.get("kind", {}).get("const") != kind, -len(keys & known.keys())
+
+    return sorted(branches, key=rank)
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

@@ -84,6 +84,11 @@ class LossConfig(Plugin):
         """The task whose group the term is summed into; None for a term that stands outside the weighting."""
         return None
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether only labelled rows count; so without a teacher."""
+        return not self.teacher_needs()
+
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """What must be computed, cached and checked for of the teachers."""
         return ()

@@ -102,12 +102,9 @@ def _loaded(data: bytes, file_format: str) -> ImageFile.ImageFile:
         raise ImageFlaw("image_bomb", message)
     if file_format == "PNG":
         _check_chunks(data)
-    # To tell whether there is a second frame, Pillow reads on to the byte that ends a GIF.
-    if (
-        file_format == "GIF"
-        and not getattr(image, "is_animated", False)
-        and data[stream.tell() - 1 : stream.tell()] != b";"
-    ):
+    # To tell that there is no second frame, Pillow reads on to the byte that ends a GIF.
+    animated, place = has_frames(image), stream.tell()
+    if file_format == "GIF" and not animated and data[place - 1 : place] != b";":
         raise ImageFlaw("image_truncated", f"found {len(data)} bytes of a GIF file without its end; get it again")
     image.load()
     return image

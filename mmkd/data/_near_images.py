@@ -4,8 +4,8 @@ Each image leaves a grey thumbnail. Thumbnails are compared by correlation, so t
 count: first 8 x 8 averages, all with all; then, for the best few, the 32 x 32 cells, and by themselves the details,
 which are what the averages leave; also with up to 3% of each side cut away from one of the two.
 
-On memes and tweets (Harm-C, MVSA, Memotion) copies lie at 0.98 and above in both; one meme template with different
-captions mostly below 0.92; pictures of like sky and ground reach 0.96, but their details stay below 0.7.
+On memes and tweets (Harm-C, MVSA, Memotion) copies lie above 0.98, their details above 0.9; one meme template with
+different captions mostly below 0.92; pictures of like sky and ground reach 0.96, but their details stay below 0.7.
 
 Not found: mirrored or turned pictures, wider crops, a bar added for a caption, and pictures without contrast. Found
 although different: screens and templates whose captions differ in a few letters.

@@ -96,6 +96,11 @@ def accounted(accounts: Mapping[str, Account]) -> list[str]:
     return lines
 
 
+def policy_of(reason: str, policy: Mapping[str, Policy]) -> Policy:
+    """What happens to a row because of a reason. policy: where it differs from the reason's own."""
+    return policy.get(reason, REASONS[reason].policy)
+
+
 def settle(
     rows: Mapping[str, int],
     findings: Sequence[tuple[int, Finding]],
@@ -109,7 +114,7 @@ def settle(
     """
     order = {split: number for number, split in enumerate(rows)}
     ranked = sorted(findings, key=lambda each: (order[each[1].split], each[0]))
-    found = [Found(one, policy.get(one.reason, REASONS[one.reason].policy), place) for place, one in ranked]
+    found = [Found(one, policy_of(one.reason, policy), place) for place, one in ranked]
     dropped: dict[str, dict[int, str]] = {split: {} for split in rows}
     accepted: dict[str, Counter[str]] = {split: Counter() for split in rows}
     for each in found:

@@ -80,8 +80,8 @@ class CardTask(Section):
             raise ValueError(f"found {', '.join(twice)} twice; expected each label once")
         least = {"regress": 0, "multilabel": 1}.get(kind, 2)
         if len(labels) < least or (kind == "regress" and labels):
-            expected = "none" if kind == "regress" else f"{least} or more"
-            raise ValueError(f"found {len(labels)} labels; expected {expected} for the kind {kind}")
+            number = "none" if kind == "regress" else f"{least} or more"
+            raise ValueError(f"found {len(labels)} labels; expected {number} for the kind {kind}")
         if kind == "tag":
             types = {label[2:] for label in labels if label != "O"}
             expected = {"O", *(f"{place}-{each}" for each in types for place in "BI")}

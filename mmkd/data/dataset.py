@@ -17,7 +17,7 @@ import PIL
 
 from mmkd.arrays import code_hash
 from mmkd.config.problems import listed
-from mmkd.data.account import Report, settle
+from mmkd.data.account import Report, policy_of, settle
 from mmkd.data.base import DataError, Example, Source
 from mmkd.data.card import Card
 from mmkd.data.check_image import Print, check_image
@@ -108,12 +108,14 @@ class DataSet:
     def rows(self, split: str) -> Iterator[Example | Finding]:
         """Every row of a split, divided and masked, before any check; a finding in the place of an unusable row."""
         for row in self._read(split):
-            if isinstance(row, Finding):
-                yield replace(row, split=split)
-                continue
-            if self._mask is not None:
-                row = replace(row, words=self._mask(row.words)[0])
-            yield replace(row, labels={}) if split == "transfer" and row.labels else row
+            yield self._masked(row, split)[0]
+
+    def _masked(self, row: Example | Finding, split: str) -> tuple[Example | Finding, dict[str, int]]:
+        """The row as the split has it, and the places that were masked in it, by kind of personal data."""
+        if isinstance(row, Finding):
+            return replace(row, split=split), {}
+        words, places = (row.words, {}) if self._mask is None else self._mask(row.words)
+        return replace(row, words=words, labels={} if split == "transfer" else row.labels), places
 
     def _read(self, split: str) -> Iterator[Example | Finding]:
         division = self.card.division
@@ -162,10 +164,11 @@ class DataSet:
         examples: dict[tuple[str, int], Example] = {}
         counts: dict[str, int] = {}
         masked: dict[str, Counter[str]] = {}
-        for split in self.card.splits:
-            masked[split] = self._masked(split)
-            counts[split] = 0
-            for place, row in enumerate(self.rows(split)):
+        for split in map(str, self.card.splits):
+            masked[split], counts[split] = Counter(), 0
+            for place, read in enumerate(self._read(split)):
+                row, places = self._masked(read, split)
+                masked[split].update(places)
                 counts[split], done = place + 1, done + 1
                 if isinstance(row, Finding):
                     findings.append((place, row))
@@ -175,7 +178,7 @@ class DataSet:
                 prints.append(RowPrint(split, place, row.words, image, row.group))
                 examples[split, place] = replace(row, image=None)
                 progress(done, total)
-        out = {(one.split, place) for place, one in findings if self._drops(one)}
+        out = {(one.split, place) for place, one in findings if policy_of(one.reason, self.policy) != "accept"}
         for leak in leaks([each for each in prints if (each.split, each.row) not in out]):
             other = examples[leak.other]
             where = f"{other.file}:{other.row}" if other.file is not None else leak.other[0]
@@ -201,21 +204,9 @@ class DataSet:
         name = f"{row.image_name}: " if row.image_name is not None else ""
         return [*found, *((reason, "image", f"{name}{message}") for reason, message in problems)], image
 
-    def _drops(self, finding: Finding) -> bool:
-        return settle({finding.split: 1}, [(0, finding)], self.policy, {}).found[0].policy != "accept"
-
-    def _masked(self, split: str) -> Counter[str]:
-        """Places of personal data by kind."""
-        counts: Counter[str] = Counter()
-        if self._mask is not None:
-            for row in self._read(split):
-                if isinstance(row, Example):
-                    counts.update(self._mask(row.words)[1])
-        return counts
-
     def _sizes(self, report: Report) -> Iterator[tuple[int, Finding]]:
         for split, account in report.accounts.items():
-            stated = self.card.splits[split]
+            stated = {str(name): rows for name, rows in self.card.splits.items()}[split]
             if self._as_stated and account.rows != stated:
                 text = f"found {account.rows:,} rows; expected the {stated:,} that the card states in `mmkd.splits`"
                 yield -1, Finding("split_size", split, None, None, None, None, text)

@@ -42,9 +42,9 @@ REASONS: dict[str, Reason] = {
     "text_nul": Reason("refuse", "the text holds a NUL character"),
     "text_surrogate": Reason("refuse", "the text holds half of a UTF-16 pair, which no UTF-8 file can hold"),
     "word_empty": Reason("refuse", "a word of a list of words is empty or holds white space alone"),
-    "text_zero_width": Reason("accept", "a word has no visible character; tokenizers may drop it, it counts as O", True),
+    "text_zero_width": Reason("accept", "a word has no visible character; a tokenizer may drop it", True),
     "text_right_to_left": Reason("accept", "the text holds right-to-left letters or direction marks", True),
-    "text_empty": Reason("accept", "the text is there but holds no word; the row's image is used alone", True),
+    "text_empty": Reason("accept", "the row has no word; its image is used alone", True),
     # Images.
     "image_missing": Reason("refuse", "the archive or folder has no image of that name"),
     "image_empty": Reason("refuse", "the image file has no bytes"),
@@ -54,7 +54,7 @@ REASONS: dict[str, Reason] = {
     "image_bomb": Reason("refuse", "the image has more pixels than is safe to decode"),
     "image_animated": Reason("refuse", "the file holds several frames; which one the label is for is unknown", True),
     "image_cmyk": Reason("refuse", "the image has print colours, which become RGB only with its colour profile", True),
-    "image_16_bit": Reason("refuse", "the image has more than 8 bits a channel, which a plain conversion would clip", True),
+    "image_16_bit": Reason("refuse", "the image has more than 8 bits a channel; they are scaled to 8", True),
     "image_palette": Reason("accept", "the image has a palette; its colours are looked up", True),
     "image_alpha": Reason("accept", "the image has transparent pixels; it is laid on white", True),
     # Between rows.

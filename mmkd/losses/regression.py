@@ -49,6 +49,11 @@ class Config(TaskLossConfig):
             raise ValueError("`margin` goes with `teacher_bounded: true`, and does nothing without it")
         return self
 
+    @property
+    def needs_labels(self) -> bool:
+        """The bound is by the label."""
+        return self.teacher_bounded
+
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """The teacher's logits for the task, which are its values."""
         return (TeacherNeeds(self.teacher, tasks=(self.task,)),)

@@ -25,6 +25,7 @@ EVERYTHING = {
 }
 POLICIES = [
     *("trivial", "rand", "rand-m9-n3-p0.5-mstd0.5-mmax30-inc1", "rand-n9-tweights", "rand-n9-t3aw", "rand-m0-t3a"),
+    "rand-m30-n9-p1-mmax30",  # asks posterize for more than 8 bits
     *("augmix-m5-w4-d2-b0-a0.5-mstd1", "augmix-b1", "original-mstd0.5", "originalr", "v0", "v0r-mstd2", "3a"),
 ]
 

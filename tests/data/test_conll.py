@@ -1,9 +1,12 @@
 """CoNLL files: sentences, BIO tags, and that each unusable line is named."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiny_sets import examples_of, finding_of, source_of
 
 from mmkd.data.base import DataError, Example
@@ -12,6 +15,7 @@ from mmkd.data.findings import Finding
 
 LABELS = ["O", "B-ORG", "I-ORG", "B-PER", "I-PER"]
 TASKS = {"ner": {"kind": "tag", "labels": LABELS}}
+PIECES = [b"a\tO\n", b"b\tI-PER\n", b"c\n", b"\n", b"\t\n", b"\xff\tO\n", b"\r\n", b"\x0b\tO\n", b"d\tB-ORG\r\n"]
 SOURCE = {"kind": "conll", "splits": {"train": "train.txt"}, "task": "ner"}
 
 
@@ -116,9 +120,8 @@ def test_an_unusable_sentence_leaves_the_others_as_they_are(tmp_path):
     good = "c\tB-PER\nd\tI-PER\n"
     text = "\n".join([bad[0], *(f"{each}\n{good}" for each in bad)])
     found = rows_of(tmp_path, text)
-    assert [getattr(row, "reason", "good") for row in found] == [
-        "row_unreadable", "row_unreadable", "good", "label_bio", "good", "label_unknown", "good", "row_unreadable", "good"
-    ]  # fmt: skip
+    reasons = [row.reason for row in found if isinstance(row, Finding)]
+    assert reasons == ["row_unreadable", "row_unreadable", "label_bio", "label_unknown", "row_unreadable"]
     assert [row.id for row in found] == [f"train-{number}" for number in range(9)]
     assert {(row.words, tuple(tags(row))) for row in found if isinstance(row, Example)} == {
         (("c", "d"), ("B-PER", "I-PER"))
@@ -178,3 +181,25 @@ def test_rows_of_transfer_have_no_labels(tmp_path):
 def test_a_card_with_other_tasks_is_refused(tmp_path, tasks):
     with pytest.raises(DataError, match=r"mmkd\.source\.task: .*expected one task of the kind tag, named ner"):
         read(tmp_path, "", tasks)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.lists(st.sampled_from(PIECES)).map(b"".join))
+def test_whatever_bytes_there_are_words_between_empty_lines_are_a_row(fuzzed, content):
+    source, path = fuzzed
+    path.write_bytes(content)
+    blocks = itertools.groupby(content.split(b"\n"), lambda line: bool(line.strip()))
+    try:
+        rows = list(source.read("train"))
+    except DataError:
+        assert content.startswith(b"\xef\xbb\xbf")
+    else:
+        assert len(rows) == sum(words for words, _ in blocks)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fuzz") / "root"
+    root.mkdir()
+    (root / "train.txt").write_text("")
+    return source_of(root, SOURCE, TASKS), root / "train.txt"

@@ -73,3 +73,26 @@ def test_a_folder_gives_only_what_lies_inside(tmp_path):
     for name in ("../out.png", str(tmp_path / "out.png"), "2.png"):
         with pytest.raises(DataError, match="found no such file"):
             images.read(name)
+
+
+def test_an_encrypted_member_is_an_error(images):
+    content = bytearray(images.where.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the bit that says encrypted, in both headers
+        content[content.index(mark) + flags] |= 1
+    images.where.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip: 0\.png: cannot be read: .*encrypted"):
+        images.read("0.png")
+
+
+def test_an_archive_cut_anywhere_raises_nothing_else(images):
+    content = images.where.read_bytes()
+    for length in range(0, len(content), 41):
+        images.where.write_bytes(content[:length])
+        with pytest.raises(DataError, match=r"a\.zip: cannot be read as a zip archive"):
+            ZipImages(images.where).has("1.png")
+
+
+def test_names_that_no_file_can_have_are_not_in_a_folder(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    images = FolderImages(tmp_path)
+    assert not any(images.has(name) for name in ("a\0b", "x" * 5000, "\ud83d.png", "loop", "", "."))

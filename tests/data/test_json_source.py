@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiny_sets import examples_of, finding_of, source_of
 
 from mmkd.data.base import DataError, Example
@@ -18,6 +20,7 @@ SOURCE: dict[str, Any] = {
     "text": "text",
     "labels": {"mood": {"column": "mood"}},
 }
+PIECES = [b"[", b"]", b"{", b"}", b",", b'"id":', b'"text":', b'"a"', b"1", b"null", b"NaN", b"\xff"]
 ROW = {"id": "a", "text": "x", "mood": "sad"}
 
 
@@ -130,3 +133,25 @@ def test_a_byte_order_mark_that_the_card_names(tmp_path):
     assert [row.id for row in read(tmp_path, b"\xef\xbb\xbf" + json.dumps([ROW]).encode(), encoding="utf-8-sig")] == [
         "a"
     ]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=40) | st.lists(st.sampled_from(PIECES)).map(b"".join))
+def test_whatever_bytes_there_are_nothing_else_is_raised(fuzzed, content):
+    source, path = fuzzed
+    path.write_bytes(content)
+    try:
+        rows = list(source.read("train"))
+    except DataError:
+        return
+    document = json.loads(content)
+    # A doubled key is a row of its own, which Python's reader drops.
+    assert len(rows) == len(document) or (isinstance(document, dict) and len(rows) > len(document))
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fuzz") / "root"
+    root.mkdir()
+    (root / "rows.json").write_text("")
+    return source_of(root, SOURCE, TASKS), root / "rows.json"

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiny_sets import archive, examples_of, finding_of, picture, source_of
 
 from mmkd.data.base import DataError, Example
@@ -20,6 +22,7 @@ SOURCE: dict[str, Any] = {
     "image": {"column": "image", "archive": "images.zip"},
     "labels": {"mood": {"column": "mood"}},
 }
+PIECES = [b'{"id": "', b'1", "text": "', b'", "mood": "sad"}', b"\n", b"\r", b"\xff", b"[", b"\\ud83d", b"1e999", b"x"]
 ROW = {"id": "007", "text": "a  dull day", "image": "a.png", "mood": "sad"}
 
 
@@ -98,6 +101,16 @@ def test_a_label_in_a_list(root):
     assert found.startswith("rows.jsonl:1: mood: found 1 items; expected item 1")
     found = found_in(root, [ROW | {"mood": "x"}], "column_type", change)
     assert found.startswith('rows.jsonl:1: mood: found "x"; expected a list')
+
+
+def test_a_list_that_ends_before_the_label_has_null_there(root):
+    rows = [ROW | {"id": str(n), "mood": mood} for n, mood in enumerate([["x", "sad"], ["x"], [], ["x", None]])]
+    column = {"column": "mood", "item": 1}
+    labels = [dict(each.labels) for each in read(root, rows, {"labels": {"mood": column | {"missing": [None]}}})]
+    assert labels == [{"mood": 0}, {}, {}, {}]
+    # What else is missing says nothing of lists that are too short.
+    found = found_in(root, rows[:2], "column_type", {"labels": {"mood": column | {"missing": ["x"]}}})
+    assert found.startswith("rows.jsonl:2: mood: found 1 items; expected item 1, or null in the card's `missing`")
 
 
 def test_labels_for_each_word(root):
@@ -274,3 +287,25 @@ def test_a_config_that_makes_no_sense_is_refused(root, change, says):
     with pytest.raises(CardError, match=r"mmkd\.source") as caught:
         source_of(root, SOURCE | change, TASKS)
     assert says in str(caught.value)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.lists(st.sampled_from(PIECES)).map(b"".join))
+def test_whatever_bytes_there_are_a_line_is_a_row(fuzzed, content):
+    source, path = fuzzed
+    path.write_bytes(content)
+    lines = content.split(b"\n")
+    try:
+        rows = list(source.read("train"))
+    except DataError:
+        assert content.startswith(b"\xef\xbb\xbf")
+    else:
+        assert [row.row for row in rows] == list(range(1, len(lines) + (lines[-1] != b"")))
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fuzz") / "root"
+    root.mkdir()
+    (root / "rows.jsonl").write_text("")
+    return source_of(root, SOURCE | {"image": None}, TASKS), root / "rows.jsonl"

@@ -82,7 +82,7 @@ def test_a_column_that_cannot_hold_images_is_an_error(tmp_path, kind):
 
 
 def test_columns_that_the_card_does_not_name_are_not_read(tmp_path):
-    far = pa.array([2**62] * 5, pa.timestamp("s"))  # no date of Python's
+    far = pa.array([2**62] * 5, pa.timestamp("us"))  # no date of Python's
     assert len(examples_of(read(tmp_path, ROWS | {"when": far, "text": ["x"] * 5}))) == 5
     with pytest.raises(DataError, match=r"rows\.parquet: cannot be read as Parquet"):
         read(tmp_path, ROWS | {"text": far})

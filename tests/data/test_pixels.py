@@ -57,6 +57,14 @@ def test_a_turned_photograph():
     assert pixels[:, :, :20].max() < 50
 
 
+def test_what_can_be_read_of_a_damaged_exif_block_counts():
+    """Orientation 6, then an entry that points behind the end, of which Pillow warns."""
+    entries = b"\x12\1\3\0\1\0\0\0\6\0\0\0" + b"\x0f\1\2\0\x20\0\0\0\xf0\0\0\0"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + entries + bytes(4)
+    turned = np.asarray(made.noise(12, 12).transpose(Image.Transpose.ROTATE_270)).transpose(2, 0, 1)
+    assert np.array_equal(ImageReader(12).read(made.encoded(made.noise(12, 12), "PNG", exif=exif)), turned)
+
+
 def test_a_damaged_exif_block_turns_nothing():
     picture = made.noise(16, 16)
     damaged = made.encoded(picture, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
