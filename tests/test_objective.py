@@ -33,6 +33,14 @@ class InsideConfig(TaskLossConfig):
         return tuple(TeacherNeeds(name) for name in self.asks)
 
 
+class LabelledConfig(InsideConfig):
+    """A term that speaks of teachers and still needs labels."""
+
+    @property
+    def needs_labels(self) -> bool:
+        return True
+
+
 class Fixed(Loss):
     """A term of a given value, whose gradient tells it apart."""
 
@@ -158,3 +166,13 @@ def test_a_term_that_is_not_finite_is_named_with_step_and_samples(value: float):
         broken.scale.fill_(value)
     with pytest.raises(NonFiniteTerm, match=rf"step 17: losses\.broken is {value}; samples a, b, c"):
         objective({"fine": outside(1.0), "broken": broken})
+
+
+@TASK_LEVEL
+def test_a_taught_term_that_needs_labels_is_absent_without_one(task: str):
+    term = Fixed(LabelledConfig(task=task, value=2.0, asks=("one",)), SETTING)
+    assert objective({"a": term}, batch_of(**{task: NO_ROW})).by_task == {}
+    assert objective({"a": term}).by_task.keys() == {task}
+    second = torch.tensor([False, True, False])
+    silent = says(~second, WORDS & ~second[:, None])
+    assert objective({"a": term}, batch_of(**{task: second}), one=silent).by_task == {}  # labelled where it is silent

@@ -28,26 +28,11 @@ from mmkd.data.masking import masker, masker_identity
 from mmkd.data.splitting import assign
 from mmkd.record import hash_of
 
-HERE = Path(__file__).parent
-CODE = code_hash(
-    *sorted(
-        path
-        for path in HERE.glob("*.py")
-        if path.stem
-        in {
-            "account",
-            "base",
-            "check_image",
-            "check_text",
-            "dataset",
-            "duplicates",
-            "findings",
-            "masking",
-            "pixels",
-            "splitting",
-        }
-    )
+PARTS = (
+    *("account", "base", "dataset", "findings", "masking", "splitting"),
+    *("check_image", "check_text", "duplicates", "_decode", "_near_images", "_near_texts"),
 )
+CODE = code_hash(*(Path(__file__).parent / f"{name}.py" for name in PARTS))
 
 Progress = Callable[[int, int], None]
 

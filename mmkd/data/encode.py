@@ -24,7 +24,7 @@ from mmkd.data.tokens import TextReader
 from mmkd.data.views import view_identity, view_of
 
 HERE = Path(__file__).parent
-CODE = code_hash(*(HERE / f"{name}.py" for name in ("base", "encode", "pixels", "relabel", "tokens")))
+CODE = code_hash(*(HERE / f"{name}.py" for name in ("_decode", "base", "encode", "pixels", "relabel", "tokens")))
 
 
 class Rows(Protocol):

@@ -50,6 +50,9 @@ CASES = [
      [("tasks.ner", "no loss trains the head of this task")]),
     (["losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features=null"],
      [("data.notes.train.1", "transfer rows have no labels, and no loss has a teacher")]),
+    (["augment={views: null, text: {drop: 0.1}}"], [("augment.views", "no cache holds; expected a number of views")]),
+    (["mixing={kind: ratio, shares: {notse: 1}}"],
+     [("mixing.shares", "no share for notes"), ("mixing.shares.notse", "did you mean `notes`?")]),
     (["data.notes.tasks={sentment: x}"], [("data.notes.tasks.sentment", "did you mean `sentiment`?")]),
     (["tasks.sentiment.kind=multilabel"],
      [("losses.vit_sentiment.kind", "`logit_kl` reads logits over classes...multilabel...labels...of binary_kl")]),
@@ -95,6 +98,13 @@ def test_a_section_that_is_wrong_by_itself_is_not_blamed_again(write: Write) -> 
     assert [dotted(problem.path) for problem in problems] == ["losses.features.layer"]
     problems = mistakes(write(), "teachers=[]")
     assert [dotted(problem.path) for problem in problems] == ["teachers"]
+
+
+def test_fresh_views_go_with_live_teachers_or_none(write: Write) -> None:
+    fresh = "augment={views: null, text: {drop: 0.1}}"
+    assert mistakes(write(), fresh, "train.cache=false") == []
+    alone = ("losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features=null", "data.notes.train=[train]")
+    assert mistakes(write(), fresh, *alone) == []
 
 
 def test_teachers_that_no_loss_uses_are_allowed(write: Write) -> None:
