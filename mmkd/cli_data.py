@@ -81,10 +81,10 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other rows.")] = 0,
 ) -> None:
     """Draw a contact sheet (PNG) of a data set, and write a page of statistics (HTML)."""
-    from mmkd.data.contact_sheet import draw
-    from mmkd.data.statistics import measure
-    from mmkd.data.statistics_page import page
     from mmkd.places import Places
+    from mmkd.show.contact_sheet import draw
+    from mmkd.show.statistics import measure
+    from mmkd.show.statistics_page import page
 
     with _refusals():
         card, data, report = _open(_paths([name])[0])

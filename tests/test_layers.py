@@ -23,6 +23,7 @@ LAYERS = (
         "arrays",
         "types",
         "data",
+        "show",
         "tasks",
         "encoders",
         "teachers",
@@ -51,6 +52,7 @@ WITHOUT_TORCH = (
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
     *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines", "mmkd.data.parquet"),
     *("mmkd.data.hf_datasets", "mmkd.data.image_folder", "mmkd.data.propaganda", "mmkd.data.sroie", "mmkd.cli_data"),
+    *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
 )
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from mmkd.data import _sheet_text as sheet_text
+from mmkd.show import sheet_text
 from mmkd.data._decode import ImageFlaw, as_rgb, decoded
-from mmkd.data._sheet_choice import choose
-from mmkd.data._sheet_pen import FAINT, GREY, INK, LINE, PAPER, Pen
 from mmkd.data.base import DataError, Example, Label
 from mmkd.data.card import Card, CardTask
-from mmkd.data.label_names import classes, entities, held
+from mmkd.show.label_names import classes, entities, held
+from mmkd.show.sheet_choice import choose
+from mmkd.show.sheet_pen import FAINT, GREY, INK, LINE, PAPER, Pen
 
 COLUMNS, CELL, GAP, PADDING, PICTURE = 4, 450, 24, 14, 290
 """Cells side by side; in pixels: the width of a cell, what is between and around cells, what is between a cell's

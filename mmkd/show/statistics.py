@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from mmkd.data._image_statistics import ImageStatistics, measure_images
-from mmkd.data._spread import Histogram, Spread, histogram_of_counts, histogram_of_values, spread
-from mmkd.data._word_statistics import TypicalWord, Vocabulary, typical_words, vocabularies
 from mmkd.data.base import Example
 from mmkd.data.card import Card, CardTask
-from mmkd.data.label_names import classes, held
+from mmkd.show.image_statistics import ImageStatistics, measure_images
+from mmkd.show.label_names import classes, held
+from mmkd.show.spread import Histogram, Spread, histogram_of_counts, histogram_of_values, spread
+from mmkd.show.word_statistics import TypicalWord, Vocabulary, typical_words, vocabularies
 
 
 @dataclass(frozen=True, slots=True)

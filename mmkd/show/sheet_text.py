@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from mmkd.data.label_names import Entity
+from mmkd.show.label_names import Entity
 
 ATTACHED = {0x200C, 0x200D, *range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400)}
 """Joiners, variation selectors and skin tones: they alter the character before them and show nothing themselves."""

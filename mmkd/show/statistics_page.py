@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from mmkd.data._page_figures import bars, dots, number
-from mmkd.data._spread import Histogram, Spread
 from mmkd.data.card import Card
 from mmkd.data.findings import REASONS
-from mmkd.data.statistics import LabelPair, Statistics, TaskStatistics
+from mmkd.show.page_figures import bars, dots, number
+from mmkd.show.spread import Histogram, Spread
+from mmkd.show.statistics import LabelPair, Statistics, TaskStatistics
 
 STYLE = """
 :root { --ink: #1a1a1a; --grey: #5c5c5c; --line: #d4d4d4; --bar: #c3dcf2; --mark: #2c6fad;

@@ -5,7 +5,7 @@ import pytest
 from seqeval.scheme import IOB2, Entities
 
 from mmkd.data.card import CardTask
-from mmkd.data.label_names import classes, entities, held
+from mmkd.show.label_names import classes, entities, held
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 

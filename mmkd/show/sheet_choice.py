@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mmkd.data.base import SPLITS, Example, Label
 from mmkd.data.card import Card, CardTask
-from mmkd.data.label_names import held
+from mmkd.show.label_names import held
 
 Traits = tuple[tuple[str, frozenset[str]], ...]
 """What a row shows: the name of a task (alone and with the split), `split` or `modalities`, with the row's values."""

@@ -1,27 +1,20 @@
 """The numbers of a data set, each against another way to compute it."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_sets
-from PIL import Image
+from made_rows import MOOD, NER, RISK, SCORE, TOPICS, png, row
 from sklearn.metrics import confusion_matrix
 
-from mmkd.data._image_statistics import measure_images
-from mmkd.data._spread import histogram_of_counts, histogram_of_values, spread
-from mmkd.data._word_statistics import MOST, log_odds, terms, typical_words, vocabularies
 from mmkd.data.base import Example
-from mmkd.data.card import Card, CardTask
-from mmkd.data.statistics import measure
-
-MOOD = CardTask(kind="classify", labels=("bad", "good"))
-RISK = CardTask(kind="ordinal", labels=("low", "middle", "high"))
-NER = CardTask(kind="tag", labels=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
-TOPICS = CardTask(kind="multilabel", labels=("a", "b"))
-SCORE = CardTask(kind="regress")
+from mmkd.data.card import Card
+from mmkd.show.image_statistics import measure_images
+from mmkd.show.spread import histogram_of_counts, histogram_of_values, spread
+from mmkd.show.statistics import measure
+from mmkd.show.word_statistics import MOST, log_odds, terms, typical_words, vocabularies
 
 
 @pytest.fixture
@@ -31,16 +24,6 @@ def card(tmp_path: Path) -> Card:
     return plain.model_copy(
         update={"tasks": {"mood": MOOD, "risk": RISK, "ner": NER, "topics": TOPICS, "score": SCORE}}
     )
-
-
-def png(width: int, height: int) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (width, height)).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def row(words: str, image: bytes | None = None, **labels) -> Example:
-    return Example("id", tuple(words.split()), None if image is None else lambda: image, labels)
 
 
 def rows() -> dict[str, list[Example]]:

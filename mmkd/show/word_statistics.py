@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mmkd.data.base import Example
 from mmkd.data.card import CardTask
-from mmkd.data.label_names import classes, held
+from mmkd.show.label_names import classes, held
 
 MOST = 8
 """Typical words that are given for each label."""

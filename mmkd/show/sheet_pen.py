@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
 
-from mmkd.data._sheet_text import ELLIPSIS, Piece, in_visual_order, is_right_to_left, visible
+from mmkd.show.sheet_text import ELLIPSIS, Piece, in_visual_order, is_right_to_left, visible
 
 INK, GREY, FAINT, PAPER = "#1a1a1a", "#5c5c5c", "#cfcfcf", "#ffffff"
 

@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 import tiny_sets
-from test_statistics import MOOD, NER, RISK, SCORE, TOPICS, png, row
+from made_rows import MOOD, NER, RISK, SCORE, TOPICS, png, row
 
-from mmkd.data._page_figures import HEIGHT, bars, dots, number
 from mmkd.data.base import Example
 from mmkd.data.card import Card, CardTask, data_root, open_source, read_card
-from mmkd.data.statistics import measure
-from mmkd.data.statistics_page import page
+from mmkd.show.page_figures import HEIGHT, bars, dots, number
+from mmkd.show.statistics import measure
+from mmkd.show.statistics_page import page
 
 CARDS = Path(__file__).parents[2] / "data_cards"
 

@@ -10,12 +10,12 @@ import pytest
 import tiny_sets
 from PIL import Image, ImageColor
 
-from mmkd.data._sheet_choice import choose
-from mmkd.data._sheet_pen import Pen
-from mmkd.data._sheet_text import Piece, cut, in_visual_order, is_right_to_left, lines, pieces, visible
 from mmkd.data.base import Example
 from mmkd.data.card import Card, CardTask, data_root, open_source, read_card
-from mmkd.data.contact_sheet import CELL, COLOURS, GAP, answer, draw
+from mmkd.show.contact_sheet import CELL, COLOURS, GAP, answer, draw
+from mmkd.show.sheet_choice import choose
+from mmkd.show.sheet_pen import Pen
+from mmkd.show.sheet_text import Piece, cut, in_visual_order, is_right_to_left, lines, pieces, visible
 
 CARDS = Path(__file__).parents[2] / "data_cards"
 MOOD = CardTask(kind="classify", labels=("bad", "fair", "good"))

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmkd.data._spread import Spread, spread
 from mmkd.data.base import Example
+from mmkd.show.spread import Spread, spread
 
 
 @dataclass(frozen=True, slots=True)
