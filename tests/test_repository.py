@@ -36,7 +36,7 @@ def test_the_numbers_in_the_readme_are_those_of_the_table() -> None:
     assert shown and shown in table
 
 
-@pytest.mark.parametrize("folder", ["losses", "tasks", "teachers", "weighting"])
+@pytest.mark.parametrize("folder", ["data", "losses", "tasks", "teachers", "weighting"])
 def test_the_readme_names_every_kind(folder: str) -> None:
     for kind in plugins.kinds(folder):
         assert f"`{kind}`" in README, f"{folder}: `{kind}` is not in the README"

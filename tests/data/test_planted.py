@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planted import MOODS, PLANTS, TAGS, Built, Plant, build
 
-from mmkd.data.account import Report
+from mmkd.config.experiment import DataUse
+from mmkd.data import dataset
+from mmkd.data.account import SHOWN, Report
+from mmkd.data.base import DataError
 from mmkd.data.dataset import DataSet
 from mmkd.data.findings import REASONS, WITHOUT_A_ROW
-from planted import MOODS, PLANTS, TAGS, Built, Plant, build
+from mmkd.data.mix import Mix
 
 QUARANTINE: dict[str, Any] = {reason: "quarantine" for reason in REASONS if reason not in WITHOUT_A_ROW}
 SIZES = {"train": 3500, "transfer": 500, "validation": 500, "test": 500}
@@ -47,9 +52,138 @@ def test_everything_planted_is_found_where_it_was_put_and_nothing_else(planted: 
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_one_plant_alone_is_found_and_gone_when_repaired(plant: Plant, tmp_path: Path):
-    spoiled = build(tmp_path / "spoiled" / "root", FEW, [plant])
-    assert len(spoiled.expected()) == 1 + len(plant.also)
-    assert found_in(spoiled.opened(tmp_path / "checks", QUARANTINE).report()) == spoiled.expected()
-    repaired = build(tmp_path / "repaired" / "root", FEW, [plant], repaired=True)
-    assert found_in(repaired.opened(tmp_path / "checks", QUARANTINE).report()) == []
+def test_one_plant_alone_is_found(plant: Plant, tmp_path: Path):
+    built = build(tmp_path / "root", FEW, [plant])
+    assert len(built.expected()) == 1 + len(plant.also)
+    report = built.opened(tmp_path / "checks", QUARANTINE).report()
+    assert found_in(report) == built.expected()
+    if plant.reason.startswith("image_") and plant.reason not in ("image_missing", "image_across_splits"):
+        (row,) = [row for row, planted in built.rows[report.found[0].finding.split] if planted is not None]
+        assert str(row.image) in report.found[0].finding.message or "near" in plant.reason
+
+
+def test_nothing_is_found_in_the_same_rows_before_they_were_spoiled(tmp_path: Path):
+    built = build(tmp_path / "root", FEW, PLANTS, repaired=True)
+    report = built.opened(tmp_path / "checks", QUARANTINE).report()
+    assert found_in(report) == []
+    assert sum(account.used for account in report.accounts.values()) == sum(FEW.values()) + len(PLANTS)
+
+
+CHECKS = {
+    "check_words": (lambda words: [], {"text_nul", "text_surrogate", "text_zero_width", "text_right_to_left"}),
+    "check_image": (lambda data: ([], None), {reason for reason in REASONS if reason.startswith("image_")}),
+    "leaks": (lambda rows: [], {reason for reason in REASONS if "across" in reason or reason == "row_repeated"}),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_that_is_switched_off_finds_nothing_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    """So that each finding comes from the check that it is meant to come from."""
+    off, reasons = CHECKS[name]
+    built = build(tmp_path / "root", FEW, PLANTS)
+    monkeypatch.setattr(dataset, name, off)
+    left = {one[0] for one in found_in(built.opened(tmp_path / "checks", QUARANTINE).report())}
+    # What the source and the archive find is found all the same: a surrogate in an id, a member that is damaged.
+    assert left & reasons <= {"text_surrogate", "image_missing", "image_corrupt"}
+    compared = CHECKS["leaks"][1]  # without its image a row is compared by its text alone
+    assert {one[0] for one in built.expected()} - reasons - compared == left - reasons - compared
+
+
+def test_rows_in_are_rows_used_and_rows_quarantined_each_under_its_reason(planted: Built, checked: DataSet):
+    accounts = checked.report().accounts
+    assert list(accounts) == list(SIZES)
+    for split, account in accounts.items():
+        lines = (planted.root / f"planted/{split}.jsonl").read_bytes().count(b"\n")
+        reasons = Counter(plant.reason for _, plant in planted.rows[split] if plant is not None)
+        assert account.rows == lines == SIZES[split] + reasons.total()
+        assert account.used == SIZES[split]
+        assert account.quarantined == dict(reasons)
+        assert account.accepted == {}
+    assert sum(sum(account.quarantined.values()) for account in accounts.values()) == len(PLANTS)
+
+
+@pytest.mark.parametrize("split", SIZES)
+def test_the_rows_used_are_the_good_ones_in_order_with_their_own_words_labels_and_images(
+    planted: Built, checked: DataSet, split: str
+):
+    used, good = list(checked.read(split)), planted.good(split)
+    assert [example.id for example in used] == [row.id for row in good]
+    lines = {row.id: number for number, (row, plant) in enumerate(planted.rows[split], 1) if plant is None}
+    for example, row in zip(used, good, strict=True):
+        assert example.words == tuple(row.words)
+        assert (example.image and example.image()) == row.content
+        assert example.image_name == row.image
+        assert example.group == row.group
+        assert (example.file, example.row) == (f"planted/{split}.jsonl", lines[row.id])
+        expected = {"mood": MOODS.index(row.mood), "names": tuple(map(TAGS.index, row.names)), "score": row.score}
+        assert example.labels == ({} if split == "transfer" else expected)
+
+
+def test_the_stored_report_is_the_same_report(planted: Built, checked: DataSet):
+    again = planted.opened(planted.root.parent / "checks", QUARANTINE)
+    assert again.report().dump() == checked.report().dump()
+    assert [row.id for row in again.read("test")] == [row.id for row in planted.good("test")]
+
+
+def test_by_default_the_data_is_refused_and_nothing_is_encoded(planted: Built, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("MMKD_DATA", str(planted.root))
+    with pytest.raises(DataError) as caught:
+        Mix({"planted": DataUse(card="planted")}, {}, planted.root.parent, tmp_path / "encoded")
+    assert {path.name for path in (tmp_path / "encoded").iterdir()} == {"files", "checks"}
+    text = str(caught.value)
+    refused = [one for one in planted.expected() if REASONS[one[0]].policy == "refuse"]
+    assert text.startswith(f"planted: {len(refused)} findings refuse the data; nothing was run")
+    assert text.count("\nplanted/") == SHOWN
+    assert f"... and {len(refused) - SHOWN} more; `mmkd data check planted --all` lists them" in text
+    for reason, count in Counter(one[0] for one in refused).items():
+        assert f"{count:>7,} {reason}: {REASONS[reason].meaning}" in text
+    assert "policy: {REASON: quarantine}" in text
+
+
+def test_by_default_what_is_accepted_is_used_and_counted(tmp_path: Path):
+    """The account of a set in which nothing is refused: here what the card alone would let pass."""
+    accepted = [
+        plant for plant in PLANTS if {REASONS[each].policy for each in (plant.reason, *plant.also)} == {"accept"}
+    ]
+    built = build(tmp_path / "root", FEW, accepted)
+    data = built.opened(tmp_path / "checks", {})
+    data.report().require("planted")
+    assert found_in(data.report()) == built.expected()
+    for split, account in data.report().accounts.items():
+        found = Counter(reason for _, plant in built.rows[split] if plant for reason in (plant.reason, *plant.also))
+        assert (account.rows, account.used, account.quarantined) == (len(built.rows[split]), account.rows, {})
+        assert account.accepted == dict(found)
+        assert [example.id for example in data.read(split)] == [row.id for row, _ in built.rows[split]]
+    assert sum(sum(account.accepted.values()) for account in data.report().accounts.values()) == len(built.expected())
+
+
+def test_a_split_of_bad_rows_alone_is_empty_and_refused_whatever_the_policy(tmp_path: Path):
+    bad = [plant for plant in PLANTS if plant.reason == "image_truncated"]
+    built = build(tmp_path / "root", FEW | {"validation": 0}, [replace(plant, split="validation") for plant in bad])
+    report = built.opened(tmp_path / "checks", QUARANTINE).report()
+    (empty,) = [each for each in report.found if each.finding.reason not in QUARANTINE]
+    assert (empty.finding.reason, empty.finding.split, empty.policy) == ("split_empty", "validation", "refuse")
+    assert f"(quarantined: {len(bad)} image_truncated)" in empty.finding.message
+    with pytest.raises(DataError, match="split_empty"):
+        report.require("planted")
+
+
+@pytest.mark.parametrize(("stated", "reasons"), [(3, []), (2, ["split_size"]), (4, ["split_size"])])
+def test_another_number_of_rows_than_the_card_states_is_refused(tmp_path: Path, stated: int, reasons: list[str]):
+    built = build(tmp_path / "root", FEW, [])
+    changed = built.card.model_copy(update={"splits": FEW | {"validation": stated}})
+    report = replace(built, card=changed).opened(tmp_path / "checks", QUARANTINE).report()
+    assert [(each.finding.reason, each.finding.split) for each in report.found] == [
+        (each, "validation") for each in reasons
+    ]
+    for each in report.found:
+        assert f"found 3 rows; expected the {stated} that the card states" in str(each.finding)
+
+
+def test_a_file_without_a_line_is_an_empty_split_of_another_size(tmp_path: Path):
+    built = build(tmp_path / "root", FEW, [])
+    (built.root / "planted/test.jsonl").write_bytes(b"")
+    report = built.opened(tmp_path / "checks", QUARANTINE).report()
+    assert [each.finding.reason for each in report.found] == ["split_size", "split_empty"]
