@@ -12,7 +12,7 @@ from typing import Any
 
 from mmkd.config.section import Section
 from mmkd.data.base import DataError
-from mmkd.data.findings import REASONS, Finding, Policy
+from mmkd.data.findings import REASONS, WITHOUT_A_ROW, Finding, Policy
 
 SHOWN = 20
 """Findings that a message lists before it counts the rest."""
@@ -57,12 +57,16 @@ class Report:
         if not refused:
             return
         counts = Counter(finding.reason for finding in refused)
-        lines = [f"{len(refused)} findings refuse the data; nothing was run and nothing was replaced:"]
+        number = "1 finding refuses" if len(refused) == 1 else f"{len(refused):,} findings refuse"
+        lines = [f"{number} the data; nothing was run and nothing was replaced:"]
         lines += [str(finding) for finding in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"... and {len(refused) - SHOWN:,} more; `mmkd data check {card} --all` lists them")
         lines += [f"{count:>7,} {reason}: {REASONS[reason].meaning}" for reason, count in counts.items()]
-        lines.append("Mend the rows, or let the card say what happens to them: `policy: {REASON: quarantine}`")
+        if not set(counts) <= WITHOUT_A_ROW:
+            lines.append("Mend the rows, or let the card say what happens to them: `policy: {REASON: quarantine}`")
+        if WITHOUT_A_ROW & set(counts):
+            lines.append("Mend the files, or the rows that the card states in `mmkd.splits`")
         raise DataError(card, None, None, "\n".join(lines))
 
     def dump(self) -> dict[str, Any]:
@@ -116,11 +120,12 @@ def settle(
     ranked = sorted(findings, key=lambda each: (order[each[1].split], each[0]))
     found = [Found(one, policy_of(one.reason, policy), place) for place, one in ranked]
     dropped: dict[str, dict[int, str]] = {split: {} for split in rows}
-    accepted: dict[str, Counter[str]] = {split: Counter() for split in rows}
     for each in found:
         if each.policy == "quarantine":
             dropped[each.finding.split].setdefault(each.place, each.finding.reason)
-        elif each.policy == "accept":
+    accepted: dict[str, Counter[str]] = {split: Counter() for split in rows}
+    for each in found:
+        if each.policy == "accept" and each.place not in dropped[each.finding.split]:
             accepted[each.finding.split][each.finding.reason] += 1
     accounts = {
         split: Account(

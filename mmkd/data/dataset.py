@@ -33,6 +33,7 @@ PARTS = (
     *("check_image", "check_text", "duplicates", "_decode", "_near_images", "_near_texts"),
 )
 CODE = code_hash(*(Path(__file__).parent / f"{name}.py" for name in PARTS))
+DIVISION_CODE = code_hash(Path(__file__).parent / "splitting.py")
 
 Progress = Callable[[int, int], None]
 
@@ -66,8 +67,8 @@ class DataSet:
         parts = [self.source.fingerprint(self._part_of(split))]
         if self._mask is not None:
             parts.append(masker_identity(self.card.pii.mask))
-        if self._part_of(split) != split or self.card.division is not None:
-            parts.append(f"{split} {self.card.division}")
+        if self._is_divided(split):
+            parts.append(f"{split} {self.card.division} {DIVISION_CODE}")
         dropped = self.report().dropped[split]
         if dropped:
             parts.append(f"without {dropped}")
@@ -103,8 +104,7 @@ class DataSet:
         return replace(row, words=words, labels={} if split == "transfer" else row.labels), places
 
     def _read(self, split: str) -> Iterator[Example | Finding]:
-        division = self.card.division
-        if division is None or split not in division.shares:
+        if not self._is_divided(split):
             yield from self.source.read(split)
             return
         if self._divided is None:
@@ -133,6 +133,9 @@ class DataSet:
     def _part_of(self, split: str) -> str:
         division = self.card.division
         return division.of if division is not None and split in division.shares else split
+
+    def _is_divided(self, split: str) -> bool:
+        return self.card.division is not None and split in self.card.division.shares
 
     def _key(self) -> str:
         card = self.card

@@ -90,11 +90,12 @@ class Source(ColumnsSource):
             rows = self._open(own)
             self.require(Path(where), rows.column_names, split)
             image = self._embedded(rows)
-            columns = [column for column in self.needed(split) if column != image]
+            named = rows.select_columns([column for column in self.needed(split) if column != image])
+            images = None if image is None else rows.select_columns([image]).with_format("arrow")
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 places = range(start, min(start + ROWS_AT_ONCE, len(rows)))
-                has = None if image is None else self._states(rows, image, places)
-                for place, values in zip(places, _values(rows, columns, places), strict=True):
+                has = None if images is None else self._states(images, places)
+                for place, values in zip(places, _values(named, places), strict=True):
                     number += 1
                     if has is None or image is None:
                         yield Row(where, number, values)
@@ -119,10 +120,9 @@ class Source(ColumnsSource):
             raise DataError(self.card.path, None, column.column, message)
         return column.column
 
-    def _states(self, rows: datasets.Dataset, column: str, places: range) -> list[str]:
+    def _states(self, images: datasets.Dataset, places: range) -> list[str]:
         """For each row whether its image is `here`, `elsewhere` (what has its path cannot be read), or `none`."""
-        table = rows.select_columns([column]).with_format("arrow")[places.start : places.stop]
-        return [self._state(value) for value in table[column]]
+        return [self._state(value) for value in images[places.start : places.stop].column(0)]
 
     def _state(self, value: Any) -> str:
         """value: an Arrow scalar, so that the bytes are not copied."""
@@ -179,12 +179,10 @@ class Source(ColumnsSource):
         )
 
 
-def _values(rows: datasets.Dataset, columns: list[str], places: range) -> list[dict[str, Any]]:
-    """The rows at the places, without images."""
-    if not columns:
-        return [{} for _ in places]
-    batch = rows.select_columns(columns)[places.start : places.stop]
-    named = {name: [_named(rows.features[name], value) for value in values] for name, values in batch.items()}
+def _values(rows: datasets.Dataset, places: range) -> list[dict[str, Any]]:
+    """The rows at the places."""
+    batch, features = rows[places.start : places.stop], rows.features  # which are copied each time they are asked for
+    named = {name: [_named(features[name], value) for value in values] for name, values in batch.items()}
     return [{name: values[place] for name, values in named.items()} for place in range(len(places))]
 
 

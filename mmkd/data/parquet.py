@@ -134,9 +134,6 @@ class ImageGroups:
 
 
 def _values(file: Any, group: int, columns: list[str]) -> Iterator[dict[str, Any]]:
-    if not columns:  # Arrow's tables without columns have no rows either
-        yield from ({} for _ in range(file.metadata.row_group(group).num_rows))
-        return
     for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns):
         for values in batch.select(columns).to_pylist():
             yield {column: as_text(value) for column, value in values.items()}

@@ -353,7 +353,7 @@ PLANTS = [
     Plant("16 bits of colour", "image_16_bit", pictured(".png", made_images.rgb16((1, 2, 3), (60000, 5, 9)))),
     Plant("16 bits of grey", "image_16_bit", pictured(".png", made_images.encoded(Image.new("I;16", (9, 9)), "PNG"))),
     Plant("12 bits", "image_16_bit", pictured(".tif", made_images.tiff12(7, 4000))),
-    Plant("a palette PNG", "image_palette", pictured(".png", made_images.encoded(PICTURE.quantize(16), "PNG")), "train"),
+    Plant("a palette PNG", "image_palette", pictured(".png", made_images.encoded(PICTURE.quantize(9), "PNG")), "train"),
     Plant("a still GIF", "image_palette", pictured(".gif", WHOLE["gif"]), "train"),
     Plant("a palette with a gap", "image_palette", pictured(".png", made_images.encoded(SEEN_THROUGH, "PNG")),
           "train", also=("image_alpha",)),
@@ -392,4 +392,7 @@ PLANTS = [
         for split, other in (("train", "test"), ("transfer", "validation"), ("validation", "test"))
     ),
 ]  # fmt: skip
-"""One row each; between them every reason that a row can have. Where the same picture is accepted, it is in one split."""
+"""One row each; between them every reason that a row can have.
+
+What has the same picture and is accepted lies in one split, since it would be found there as well.
+"""

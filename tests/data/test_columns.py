@@ -1,5 +1,6 @@
 """What all tables share: the same rows, written in every way, become the same examples and the same findings."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,8 @@ def test_half_a_character_in_an_id_or_a_group_is_a_finding(tmp_path):
         assert "\\ud83d" in found.message
         str(found).encode()
         source = written("jsonl", root, GOOD[:1], COLUMNS) | FORM
+    line = json.dumps(GOOD[0] | {"text": ["\ud83d"]})
+    (root / "rows.jsonl").write_text(line)
+    found = finding_of(list(source_of(root, source, TASKS).read("train")), "column_type")
+    assert "\\ud83d" in found.message
+    str(found).encode()

@@ -83,6 +83,7 @@ def test_a_bad_row_between_good_ones(tmp_path, bad, reason, field):
     rows = read(tmp_path, f"[{json.dumps(ROW)}, {bad}, {json.dumps(ROW | {'id': 'z'})}]")
     found = finding_of(rows, reason)
     assert (found.file, found.row, found.field) == ("rows.json", 2, field)
+    assert ("found a field twice among id, text, mood, id" in found.message) == ('"c"' in bad)
     assert [(row.id, row.words) for row in (rows[0], rows[2]) if isinstance(row, Example)] == [
         ("a", ("x",)),
         ("z", ("x",)),

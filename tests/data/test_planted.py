@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from planted import MOODS, PLANTS, TAGS, Built, Plant, build
+from rich.progress import Progress
 
+import tiny_project
 from mmkd.config.experiment import DataUse
 from mmkd.data import dataset
 from mmkd.data.account import SHOWN, Report
@@ -17,10 +20,13 @@ from mmkd.data.base import DataError
 from mmkd.data.dataset import DataSet
 from mmkd.data.findings import REASONS, WITHOUT_A_ROW
 from mmkd.data.mix import Mix
+from mmkd.run import run_experiment
 
 QUARANTINE: dict[str, Any] = {reason: "quarantine" for reason in REASONS if reason not in WITHOUT_A_ROW}
 SIZES = {"train": 3500, "transfer": 500, "validation": 500, "test": 500}
 FEW = {"train": 4, "transfer": 2, "validation": 3, "test": 3}
+
+OF_AN_IMAGE = {name for name in REASONS if name.startswith("image_") and "across" not in name} - {"image_missing"}
 
 
 def found_in(report: Report) -> list[tuple[str, str, str | None, int | None, str | None]]:
@@ -57,9 +63,10 @@ def test_one_plant_alone_is_found(plant: Plant, tmp_path: Path):
     assert len(built.expected()) == 1 + len(plant.also)
     report = built.opened(tmp_path / "checks", QUARANTINE).report()
     assert found_in(report) == built.expected()
-    if plant.reason.startswith("image_") and plant.reason not in ("image_missing", "image_across_splits"):
-        (row,) = [row for row, planted in built.rows[report.found[0].finding.split] if planted is not None]
-        assert str(row.image) in report.found[0].finding.message or "near" in plant.reason
+    finding = report.found[0].finding
+    if finding.reason in OF_AN_IMAGE:
+        (row,) = [row for row, planted in built.rows[finding.split] if planted is not None]
+        assert finding.message.startswith(f"{row.image}: ")
 
 
 def test_nothing_is_found_in_the_same_rows_before_they_were_spoiled(tmp_path: Path):
@@ -187,3 +194,39 @@ def test_a_file_without_a_line_is_an_empty_split_of_another_size(tmp_path: Path)
     (built.root / "planted/test.jsonl").write_bytes(b"")
     report = built.opened(tmp_path / "checks", QUARANTINE).report()
     assert [each.finding.reason for each in report.found] == ["split_size", "split_empty"]
+
+
+def test_a_run_on_what_is_left_trains_and_its_record_accounts_for_every_row(tmp_path: Path, monkeypatch):
+    sizes = {"train": 24, "validation": 12, "test": 12}
+    built = build(tmp_path / "root", sizes, [plant for plant in PLANTS if plant.split != "transfer"])
+    monkeypatch.setenv("MMKD_DATA", str(built.root))
+    plain = tiny_project.student_alone(epochs=1)
+    plain["data"] = {"planted": {"card": "planted", "policy": QUARANTINE}}
+    plain["tasks"] = {"mood": {"kind": "classify"}, "names": {"kind": "tag"}}
+    plain["losses"] = {name: {"kind": "supervised", "task": name} for name in plain["tasks"]}
+    experiment, near = tiny_project.experiment(plain), tmp_path / "planted.yaml"
+    said: list[str] = []
+    (record,) = run_experiment(experiment, near, Progress(disable=True), "the command", say=said.append)
+    assert record.rows.keys() == {f"planted/{split}" for split in sizes}
+    for split, size in sizes.items():
+        reasons = Counter(plant.reason for _, plant in built.rows[split] if plant is not None)
+        account = record.rows[f"planted/{split}"]
+        assert account == {
+            "rows": size + reasons.total(),
+            "used": size,
+            "quarantined": dict(reasons),
+            "accepted": {},
+            "masked": {},
+        }
+        assert any(line.startswith(f"planted/{split}: {size + reasons.total()} rows = {size} used + ") for line in said)
+    assert record.history[0]["rows"] == {"planted": 24}
+    assert record.history[0]["labelled"] == {"mood": 24, "names": 24}
+    assert {score.n for score in record.scores["test"]["mood"].values()} == {12}
+    (folder,) = (tmp_path / "results" / "runs").glob("tiny-*")
+    predicted = pq.read_table(folder / "seed0" / "predictions.parquet").to_pylist()
+    assert {row["id"] for row in predicted} == {row.id for row in built.good("test")}
+
+    refused = plain | {"data": {"planted": {"card": "planted"}}, "name": "refused"}
+    with pytest.raises(DataError, match="findings refuse the data"):
+        run_experiment(tiny_project.experiment(refused), near, Progress(disable=True), "the command", say=said.append)
+    assert list((tmp_path / "results" / "runs").glob("refused-*")) == []
