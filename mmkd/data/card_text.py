@@ -39,12 +39,23 @@ def mistakes(card: Card) -> Iterator[str]:
     for heading, text in found.items():
         if TO_WRITE in text:
             yield f"the section `## {heading}` is still to be written; expected {SECTIONS.get(heading, 'its text')}"
+    for key in _marked({**card.about.model_dump(), "mmkd": {"obtain": card.obtain, "pii": card.pii.model_dump()}}):
+        yield f"`{key}` is still to be written"
     stated = {"configs": card.about.configs, "dataset_info": card.about.dataset_info}
     for key, expected in hub_keys(card).items():
         if stated[key] is None:
             yield f"`{key}` is missing; `mmkd data hub {card.name}` prints what follows from the block `mmkd`"
         elif _plain(stated[key]) != _plain(expected):
             yield f"`{key}` is not what follows from the block `mmkd`; `mmkd data hub {card.name}` prints that"
+
+
+def _marked(value: Any, key: str = "") -> Iterator[str]:
+    """The keys below which something is still to be written."""
+    if isinstance(value, str) and TO_WRITE in value:
+        yield key
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, each in pairs:
+        yield from _marked(each, f"{key}.{name}".lstrip("."))
 
 
 def _sections(body: str) -> Iterator[tuple[str, str]]:

@@ -14,23 +14,38 @@ from mmkd.data.card import Card, CardTask
 def hub_keys(card: Card) -> dict[str, Any]:
     """`configs` (for a source that has files of its own for each split) and `dataset_info`."""
     keys: dict[str, Any] = {}
-    files = card.source.get("splits")
-    if isinstance(files, dict) and card.files:
-        names = {"validation": "validation", "transfer": "unlabelled"}
-        keys["configs"] = [
-            {
-                "config_name": "default",
-                "data_files": [{"split": names.get(split, split), "path": path} for split, path in files.items()],
-            }
-        ]
+    files = _files(card)
+    if files:
+        named = [{"split": split, "path": paths[0] if len(paths) == 1 else paths} for split, paths in files.items()]
+        keys["configs"] = [{"config_name": "default", "data_files": named}]
     features: list[dict[str, Any]] = [{"name": "id", "dtype": "string"}]
     if "text" in card.modalities:
         features.append({"name": "words", "sequence": "string"})
     if "image" in card.modalities:
         features.append({"name": "image", "dtype": "image"})
     features += [{"name": name, **_feature(task)} for name, task in card.tasks.items()]
-    splits = [{"name": split, "num_examples": rows} for split, rows in card.splits.items()]
+    splits = [{"name": str(split), "num_examples": rows} for split, rows in card.splits.items()]
     return keys | {"dataset_info": {"features": features, "splits": splits}}
+
+
+def _files(card: Card) -> dict[str, list[str]]:
+    """Split -> its files, as patterns of the hub; none where the source's splits are no files of the card.
+
+    Those of `hf_datasets` are splits of a data set that lies elsewhere.
+    """
+    splits = card.source.get("splits")
+    if not isinstance(splits, dict):
+        return {}
+    found: dict[str, list[str]] = {}
+    for split, named in splits.items():
+        paths = [named] if isinstance(named, str) else list(named)
+        folders = [f"{path.rstrip('/')}/" for path in paths]
+        if not all(path in card.files or folder in card.files for path, folder in zip(paths, folders, strict=True)):
+            return {}
+        found[str(split)] = [
+            path if path in card.files else f"{folder}**" for path, folder in zip(paths, folders, strict=True)
+        ]
+    return found
 
 
 def _feature(task: CardTask) -> dict[str, Any]:

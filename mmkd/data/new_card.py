@@ -6,151 +6,182 @@ run relies on: a card with a mark in it does not pass `mmkd data check`. No torc
 
 from __future__ import annotations
 
-import csv
 import io
-import json
+import re
+import tempfile
+import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from mmkd.arrays import file_hash
-from mmkd.data._json import parse
+from mmkd.data._guess import KINDS, Guess, guess_columns, guess_conll, read_tables
+from mmkd.data._images import DAMAGE
 from mmkd.data.base import SPLITS, DataError
-from mmkd.data.card import data_root
+from mmkd.data.card import Card, data_root, open_source, read_card
 from mmkd.data.card_text import SECTIONS, TO_WRITE
+from mmkd.data.hub_keys import hub_keys
+from mmkd.data.integrity import folder_listing, folder_sha256
 
-KINDS = {".jsonl": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".conll": "conll", ".bio": "conll"}
-"""Kind of source by the files' ending."""
-SPLIT_WORDS = {"train": "train", "dev": "validation", "val": "validation", "valid": "validation", "test": "test"}
-TEXT_NAMES, ID_NAMES = ("text", "sentence", "tweet", "content", "headline"), ("id", "key", "index", "name")
-IMAGE_NAMES = ("image", "img", "picture", "file_name", "filename")
-MOST_LABELS = 30
-"""A column with more different values than this is no label."""
-SAMPLE = 5000
-"""Rows that are looked at."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Some rows of a file: column -> values. rows: how many the file has in all."""
-
-    columns: dict[str, list[Any]]
-    rows: int
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "unlabelled": "transfer",
+    "unlabeled": "transfer",
+    "transfer": "transfer",
+    **dict.fromkeys(("dev", "devel", "val", "valid", "validation"), "validation"),
+    "test": "test",
+    "testing": "test",
+}
+"""Split by a word in a file's name; a file whose name says none is of `train`."""
 
 
-def write_card(name: str, files: Sequence[Path], folder: Path) -> Path:
-    """Write `<folder>/<name>.md` for these files, and say where.
+def write_card(name: str, paths: Sequence[Path], folder: Path) -> Path:
+    """Write `<folder>/<name>.md`, and say where.
 
+    paths: the tables of the splits, with a zip archive or a folder of images if there are any; or one folder, which
+    holds all that, or an image folder with a folder for each class.
     Raises DataError when there is a card of that name, or the files are not below the data root or of no known kind.
     """
-    path = folder / f"{name}.md"
-    if path.exists():
-        raise DataError(path, None, None, "the card is there; choose another name, or edit it")
-    named = _below_the_root(files)
-    tables = [each for each in files if each.suffix.lower() in KINDS]
+    card = folder / f"{name}.md"
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise DataError(None, None, None, f"found the name {name!r}; expected letters, digits, `_`, `-` and dots")
+    if card.exists():
+        raise DataError(card, None, None, "the card is there; choose another name, or edit it")
+    front = _front(name, _inside(paths))
+    counted = _as_read(front)
+    # An empty split is stated as one row, since cards state none without a row; the check will find it.
+    front["mmkd"]["splits"] = {str(split): max(1, rows) for split, rows in counted.splits.items()}
+    front = {key: value for key, value in front.items() if key != "mmkd"} | hub_keys(counted) | {"mmkd": front["mmkd"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    card.write_text(_text(name, front), "utf-8")
+    return card
+
+
+def _inside(paths: Sequence[Path]) -> list[Path]:
+    """The files and folders meant: for one folder with tables, those and what holds images beside them."""
+    for path in paths:
+        if not path.exists():
+            raise DataError(path, None, None, "is not there; expected the files of the data set")
+    inner = sorted(each for path in paths if path.is_dir() for each in path.iterdir() if not each.name.startswith("."))
+    if len(paths) == 1 and any(_is_table(each) for each in inner):
+        return [each for each in inner if _is_table(each) or _is_zip(each) or (each.is_dir() and any(each.iterdir()))]
+    return list(paths)
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in KINDS
+
+
+def _is_zip(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".zip"
+
+
+def _front(name: str, paths: Sequence[Path]) -> dict[str, Any]:
+    named = {path: _below_the_root(path) for path in paths}
+    tables = [path for path in paths if _is_table(path)]
+    holders = [path for path in paths if path.is_dir() or _is_zip(path)]
+    kinds = sorted({KINDS[path.suffix.lower()] for path in tables})
+    if len(kinds) > 1:
+        raise DataError(None, None, None, f"found tables of the kinds {', '.join(kinds)}; expected one kind")
+    if not tables and not holders:
+        found, known = ", ".join(map(str, paths)), ", ".join(KINDS)
+        raise DataError(None, None, None, f"found no table among {found}; expected a file with {known}, or a folder")
     if not tables:
-        found = ", ".join(str(each) for each in files)
-        raise DataError(None, None, None, f"found no table among {found}; expected a file with {', '.join(KINDS)}")
-    kind = KINDS[tables[0].suffix.lower()]
-    read = [_read(each) for each in tables] if kind != "conll" else []
-    splits = {_split_of(each, number): named[each] for number, each in enumerate(tables)}
-    archives = [named[each] for each in files if each.suffix == ".zip"]
-    source, tasks = _source(kind, splits, read, archives, tables[0])
-    has_text = kind == "conll" or "text" in source
-    modalities = [*(["text"] if has_text else []), *(["image"] if "image" in source else [])]
+        parts = [part for holder in holders for part in _split_folders(holder)]
+        return _with_block(
+            name, "image_folder", {part: _below_the_root(part) for part in parts}, parts, _classes(parts)
+        )
+    if kinds == ["conll"]:
+        return _with_block(name, "conll", {path: named[path] for path in tables}, tables, guess_conll(tables))
+    # The first archive or folder is where images are looked for; a person names another.
+    place = {"archive" if _is_zip(each) else "folder": named[each].rstrip("/") for each in holders[:1]}
+    guess = guess_columns(read_tables(tables, kinds[0]), place, _names_in(holders[0]) if holders else set())
+    used = {path: named[path] for path in (*tables, *(holders[:1] if "image" in guess.source else []))}
+    return _with_block(name, kinds[0], used, tables, guess)
+
+
+def _with_block(name: str, kind: str, files: dict[Path, str], of_splits: list[Path], guess: Guess) -> dict[str, Any]:
+    splits: dict[str, list[str]] = {}
+    for path in sorted(of_splits, key=lambda path: SPLITS.index(_split_of(path))):
+        splits.setdefault(_split_of(path), []).append(files[path].rstrip("/"))
+    has_text = kind == "conll" or bool({"text", "words"} & guess.source.keys())
+    has_image = kind == "image_folder" or "image" in guess.source
     block = {
         "version": 1,
-        "source": source,
-        "files": {named[each]: {"sha256": file_hash(each)} for each in files},
+        "source": {
+            "kind": kind,
+            "splits": {split: paths[0] if len(paths) == 1 else paths for split, paths in splits.items()},
+            **guess.source,
+        },
+        "files": {each: {"sha256": _sha256(path)} for path, each in files.items()},
         "obtain": TO_WRITE,
-        "modalities": modalities or ["text"],
-        "tasks": tasks,
-        "splits": {split: table.rows for split, table in zip(splits, read, strict=True)}
-        if read
-        else dict.fromkeys(splits, 1),
+        "modalities": [*(["text"] if has_text else []), *(["image"] if has_image else [])],
+        "tasks": guess.tasks,
+        "splits": dict.fromkeys(splits, 1),
         "pii": {"present": True, "note": TO_WRITE},
     }
-    front = {"pretty_name": name, "license": TO_WRITE, "language": ["en"], "mmkd": block}
-    body = "\n\n".join([f"# {name}", *(f"## {heading}\n{TO_WRITE}: {text}." for heading, text in SECTIONS.items())])
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"---\n{_yaml(front)}---\n\n{body}\n", "utf-8")
-    return path
+    return {"pretty_name": name, "license": TO_WRITE, "language": [TO_WRITE], "mmkd": block}
 
 
-def _below_the_root(files: Sequence[Path]) -> dict[Path, str]:
+def _split_folders(path: Path) -> list[Path]:
+    """The folders of the splits in an image folder, or itself where its folders are the classes."""
+    if not path.is_dir():
+        return [path]
+    return sorted(each for each in path.iterdir() if each.is_dir() and each.name.lower() in SPLIT_WORDS) or [path]
+
+
+def _classes(holders: Sequence[Path]) -> Guess:
+    """The task of an image folder: its classes are the folders that the images lie in."""
+    found = sorted({PurePosixPath(each).parent.name for holder in holders for each in _names_in(holder)} - {""})
+    if len(found) < 2:
+        message = f"found {len(found)} folders of images; expected one for each class, or a table beside the images"
+        raise DataError(holders[0], None, None, message)
+    return Guess({"task": "label"}, {"label": {"kind": "classify", "labels": found}})
+
+
+def _names_in(holder: Path) -> set[str]:
+    """Names of all files in a folder or an archive."""
+    if holder.is_dir():
+        return {each.relative_to(holder).as_posix() for each in holder.rglob("*") if each.is_file()}
+    try:
+        with zipfile.ZipFile(holder) as archive:
+            return {each.filename for each in archive.infolist() if not each.is_dir()}
+    except DAMAGE as error:
+        raise DataError(holder, None, None, f"cannot be read as a zip archive: {error}; get it again") from error
+
+
+def _below_the_root(path: Path) -> str:
     root = data_root()
-    named = {}
-    for each in files:
-        if not each.is_file():
-            raise DataError(each, None, None, "is no file; expected the files of the data set")
-        if root is None or not each.resolve().is_relative_to(root.resolve()):
-            raise DataError(each, None, None, f"is not below MMKD_DATA ({root}); put the data set's folder there")
-        named[each] = each.resolve().relative_to(root.resolve()).as_posix()
-    return named
+    if root is None or not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(path, None, None, f"is not below MMKD_DATA ({root}); put the data set's folder there")
+    return path.resolve().relative_to(root.resolve()).as_posix() + "/" * path.is_dir()
 
 
-def _split_of(path: Path, number: int) -> str:
-    words = path.stem.lower().replace("-", "_").replace(".", "_").split("_")
-    found = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-    return found[0] if found else SPLITS[number % len(SPLITS)]
+def _split_of(path: Path) -> str:
+    words = re.split(r"[\W_]+", path.stem.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "train")
 
 
-def _read(path: Path) -> Table:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(path)
-        return Table({name: table[name][:SAMPLE].to_pylist() for name in table.column_names}, len(table))
-    lines = path.read_text("utf-8").split("\n")
-    if path.suffix == ".jsonl":
-        objects = [parse(line) for line in lines[:SAMPLE] if line.strip()]
-        names = dict.fromkeys(key for each in objects for key in each)
-        return Table({key: [each.get(key) for each in objects] for key in names}, sum(bool(line) for line in lines))
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter="\t" if path.suffix == ".tsv" else ","))
-    return Table(
-        {key: [row[n] for row in rows[1:SAMPLE] if n < len(row)] for n, key in enumerate(rows[0])}, len(rows) - 1
-    )
+def _sha256(path: Path) -> str:
+    return folder_sha256(folder_listing(path)) if path.is_dir() else file_hash(path)
 
 
-def _source(
-    kind: str, splits: dict[str, str], tables: Sequence[Table], archives: Sequence[str], first: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    source: dict[str, Any] = {"kind": kind, "splits": splits}
-    if kind == "conll":
-        tags = {line.split("\t")[-1] for line in first.read_text("utf-8").split("\n") if "\t" in line} - {"O"}
-        types = sorted({tag[2:] for tag in tags})
-        labels = ["O", *(f"{part}-{each}" for each in types for part in "BI")]
-        return source | {"task": "ner"}, {"ner": {"kind": "tag", "labels": labels, "scheme": "BIO"}}
-    if first.suffix == ".tsv":
-        source |= {"separator": "\t", "quote": None}
-    columns = {key: [value for table in tables for value in table.columns.get(key, [])] for key in tables[0].columns}
-    rows = max(1, len(next(iter(columns.values()), [])))
-    source["id"] = next((key for key in ID_NAMES if key in columns), None)
-    text = next((key for key in TEXT_NAMES if key in columns), None)
-    if text is not None:
-        source["text"] = text
-    image = next((key for key in IMAGE_NAMES if key in columns), None)
-    if image is not None:
-        source["image"] = {"column": image, **({"archive": archives[0]} if archives else {})}
-    labels, tasks = {}, {}
-    for key, values in columns.items():
-        if key in (source["id"], text, image) or not all(
-            isinstance(each, str | int) or each is None for each in values
-        ):
-            continue
-        found = sorted({str(each) for each in values if each is not None})
-        if 2 <= len(found) <= min(MOST_LABELS, rows // 2):
-            labels[key] = {"column": key, **({"missing": [None]} if None in values else {})}
-            tasks[key.replace(" ", "_")] = {"kind": "classify", "labels": found}
-    source["labels"] = {key.replace(" ", "_"): column for key, column in labels.items()}
-    return source, tasks
+def _as_read(front: dict[str, Any]) -> Card:
+    """The card, with the rows that its source gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new.md"
+        path.write_text(_text("new", front), "utf-8")
+        card = read_card(path)
+    source = open_source(card, {}, data_root())
+    return card.model_copy(update={"splits": {split: sum(1 for _ in source.read(split)) for split in card.splits}})
 
 
-def _yaml(plain: Any) -> str:
+def _text(name: str, front: dict[str, Any]) -> str:
+    body = "\n\n".join([f"# {name}", *(f"## {heading}\n{TO_WRITE}: {text}." for heading, text in SECTIONS.items())])
     stream, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 120
-    yaml.dump(json.loads(json.dumps(plain)), stream)
-    return stream.getvalue()
+    yaml.dump(front, stream)
+    return f"---\n{stream.getvalue()}---\n\n{body}\n"

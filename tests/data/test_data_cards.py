@@ -8,7 +8,7 @@ from statistics import mean
 
 import pytest
 
-from mmkd.data.base import Example
+from mmkd.data.base import Example, Split
 from mmkd.data.card import Card, data_root, open_source, read_card
 from mmkd.data.card_text import mistakes
 from mmkd.data.dataset import DataSet
@@ -57,6 +57,7 @@ LABELS = {
 """Rows of each label in all splits, counted by others as well."""
 
 Table = dict[tuple[str, str], list[int]]
+Rows = dict[Split, list[Example]]
 
 
 def test_there_are_cards():
@@ -189,7 +190,7 @@ def quarantined(card: Card, found: Table) -> list[int]:
     return [sum(each[place] for each in out) for place, split in enumerate(card.splits) if split != "transfer"]
 
 
-def counted(card: Card, rows: dict[str, list[Example]]) -> Table:
+def counted(card: Card, rows: Rows) -> Table:
     """The label table, counted: rows for a label, entities of a type and words outside them, values by their sign."""
     labelled = {split: examples for split, examples in rows.items() if split != "transfer"}
     counts = {
@@ -231,7 +232,7 @@ def stated_words(card: Card) -> tuple[int, ...]:
     return tuple(int(number.replace(",", "")) for number in found.groups())
 
 
-def words_of(rows: dict[str, list[Example]]) -> tuple[int, ...]:
+def words_of(rows: Rows) -> tuple[int, ...]:
     """The same, counted."""
     lengths = [len(example.words) for examples in rows.values() for example in examples]
     return sum(lengths), round(mean(lengths)), max(lengths)

@@ -695,9 +695,9 @@ def test_the_card_says_what_the_source_does() -> None:
     assert block["source"] == {"kind": "market_notes"}
     assert block["modalities"] == ["text", "image"]
     assert block["tasks"] == {
-        "sentiment": {"kind": "classify", "labels": list(SENTIMENT)},
-        "ner": {"kind": "tag", "labels": list(TAGS)},
-        "risk": {"kind": "ordinal", "labels": list(RISK)},
+        "sentiment": {"kind": "classify", "labels": list(SENTIMENT), "metric": "macro_f1"},
+        "ner": {"kind": "tag", "labels": list(TAGS), "scheme": "BIO", "metric": "entity_f1"},
+        "risk": {"kind": "ordinal", "labels": list(RISK), "metric": "qwk"},
     }
     assert block["splits"] == {split: Config().rows(split) for split in SPLITS}
     assert block["pii"] == {"present": False}
