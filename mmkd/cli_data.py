@@ -27,6 +27,7 @@ def list_cards() -> None:
     """Show every card: rows, tasks, modalities, licence, and whether its files are here."""
     from rich.console import Console
     from rich.padding import Padding
+    from rich.text import Text
 
     from mmkd.data.card import CardError, data_root, read_card
     from mmkd.data.integrity import missing_files
@@ -37,17 +38,19 @@ def list_cards() -> None:
         try:
             card = read_card(path)
         except CardError as error:
-            console.print(f"[bold]{path.stem}[/]", Padding(str(error), (0, 0, 0, 4)))
+            console.print(Text(path.stem, "bold"))
+            console.print(Padding(Text(str(error)), (0, 0, 0, 4)))
             wrong = True
             continue
         missing = missing_files(card, root)
         files = "made" if not card.files else "here" if not missing else f"{len(missing)} of {len(card.files)} missing"
         rows = "  ".join(f"{split} {count:,}" for split, count in card.splits.items())
-        console.print(f"[bold]{card.name:<20}[/] {files:<14} {rows}")
+        console.print(Text.assemble((f"{card.name:<20}", "bold"), f" {files:<14} {rows}"))
         tasks = ", ".join(f"{task} ({each.kind})" for task, each in card.tasks.items())
         licence = (card.about.model_extra or {}).get("license_name") or card.about.license
-        console.print(Padding(f"{' + '.join(card.modalities)}; {tasks}; licence: {licence}", (0, 0, 0, 4)), style="dim")
-    console.print("MMKD_DATA is not set" if root is None else f"files below {root}")
+        about = f"{' + '.join(card.modalities)}; {tasks or 'no task'}; licence: {licence}"
+        console.print(Padding(Text(about, "dim"), (0, 0, 0, 4)))
+    console.print(Text("MMKD_DATA is not set" if root is None else f"files below {root}"), soft_wrap=True)
     if wrong:
         raise typer.Exit(FAILED)
 
@@ -145,7 +148,11 @@ def _paths(names: list[str] | None) -> list[Path]:
     if names:
         with _refusals():
             return [find_card(name, folder) for name in names]
-    return sorted((folder / "data_cards").glob("*.md"))
+    found = sorted((folder / "data_cards").glob("*.md"))
+    if not found:
+        typer.echo(f"found no cards in {folder / 'data_cards'}; `mmkd data new` writes one", err=True)
+        raise typer.Exit(REFUSED)
+    return found
 
 
 def _check_card(path: Path, named: bool, everything: bool) -> bool:
@@ -172,6 +179,7 @@ def _check_card(path: Path, named: bool, everything: bool) -> bool:
 
 
 def _open(path: Path) -> tuple[Card, DataSet, Report]:
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mmkd.data.card import data_root, open_source, read_card
@@ -183,7 +191,8 @@ def _open(path: Path) -> tuple[Card, DataSet, Report]:
     check_files(card, data_root(), folder / "files")
     data = DataSet(card, open_source(card, {}, data_root()), folder / "checks", {})
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(f"check {card.name}", total=None)
         report = data.report(lambda done, total: progress.update(bar, completed=done, total=total))
     return card, data, report

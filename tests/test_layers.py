@@ -50,7 +50,8 @@ ONLY_IN = {
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
-    *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines", "mmkd.data.parquet"),
+    *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines"),
+    *("mmkd.data.parquet", "mmkd.data.integrity", "mmkd.data.masking", "mmkd.data.croissant", "mmkd.data.new_card"),
     *("mmkd.data.hf_datasets", "mmkd.data.image_folder", "mmkd.data.propaganda", "mmkd.data.sroie", "mmkd.cli_data"),
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
@@ -159,7 +160,11 @@ PLUGIN = "\n\nclass Config:\n    pass\n"
         ),
         ("tasks/bad.py", "import ray", "1: imports ray, which belongs in sweep.py"),
         ("tasks/bad.py", "from ray.tune import Tuner", "1: imports ray, which belongs in sweep.py"),
-        ("student/bad.py", "import timm", "1: imports timm, which belongs in data/augment_image.py, encoders/, teachers/"),
+        (
+            "student/bad.py",
+            "import timm",
+            "1: imports timm, which belongs in data/augment_image.py, encoders/, teachers/",
+        ),
         (
             "data/bad.py",
             "def f():\n    from transformers import AutoTokenizer",

@@ -16,8 +16,8 @@ from mmkd import checkpoint
 from mmkd.arrays import file_hash
 from mmkd.config.load import load
 from mmkd.data import market_notes
-from mmkd.data.dataset import DataSet
 from mmkd.data.base import Example
+from mmkd.data.dataset import DataSet
 from mmkd.record import RecordError, RunRecord, read_record
 from mmkd.run import make_ready, run_experiment, run_seed
 from tiny_project import experiment, make_project, plain_experiment, same_weights, student_alone

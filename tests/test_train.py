@@ -294,5 +294,13 @@ def test_a_task_without_validation_labels_is_refused_before_the_first_step(tmp_p
     corpus = corpus_of(tmp_path)
     rows = [Row(row.text, row.grey, {k: v for k, v in row.labels.items() if k != "risk"}) for row in random_rows(6)]
     with pytest.raises(DataError, match=r"tasks\.risk"):
-        train(players_of(corpus), lambda epoch: corpus, corpus_of(tmp_path, rows), SETTINGS, 0, Accelerator(), tmp_path / "logs")
+        train(
+            players_of(corpus),
+            lambda epoch: corpus,
+            corpus_of(tmp_path, rows),
+            SETTINGS,
+            0,
+            Accelerator(),
+            tmp_path / "logs",
+        )
     assert not (tmp_path / "logs").exists()

@@ -40,11 +40,10 @@ def _files(card: Card) -> dict[str, list[str]]:
     for split, named in splits.items():
         paths = [named] if isinstance(named, str) else list(named)
         folders = [f"{path.rstrip('/')}/" for path in paths]
-        if not all(path in card.files or folder in card.files for path, folder in zip(paths, folders, strict=True)):
+        pairs = list(zip(paths, folders, strict=True))
+        if not all(path in card.files or folder in card.files for path, folder in pairs):
             return {}
-        found[str(split)] = [
-            path if path in card.files else f"{folder}**" for path, folder in zip(paths, folders, strict=True)
-        ]
+        found[str(split)] = [f"{folder}**" if folder in card.files else path for path, folder in pairs]
     return found
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from mmkd.show import sheet_text
 from mmkd.data._decode import ImageFlaw, as_rgb, decoded
 from mmkd.data.base import DataError, Example, Label
 from mmkd.data.card import Card, CardTask
+from mmkd.show import sheet_text
 from mmkd.show.label_names import classes, entities, held
 from mmkd.show.sheet_choice import choose
 from mmkd.show.sheet_pen import FAINT, GREY, INK, LINE, PAPER, Pen

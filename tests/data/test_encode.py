@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mmkd.data.encode import DataSplit
-from mmkd.data.relabel import MISSING
 from mmkd.data.pixels import ImageReader
+from mmkd.data.relabel import MISSING
 from tiny_project import Listed, Row, data_split, picture, reader
 
 ROWS = [
