@@ -1,4 +1,4 @@
-"""Which rows make which batch, and that workers do not change it."""
+"""Batches are read alike, whoever loads them; a single set's batches by size keep their old properties."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from mmkd.data.batches import load, reading_rows, to_device, training_rows
+from mmkd.config.mixing import Size
+from mmkd.data.batches import load, reading_rows, to_device
+from mmkd.data.sampling import training_batches
 from mmkd.types import Batch
 from tiny_project import everything, listed_corpus, random_rows
 
 LENGTHS = np.random.default_rng(0).integers(0, 40, 997)
+
+
+def training_rows(lengths: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    return training_batches(lengths, {"rows": len(lengths)}, size, Size(), seed, epoch)
 
 
 @pytest.mark.parametrize("size", [1, 8, 32, 2000])
