@@ -139,11 +139,8 @@ def test_list_shows_each_card_with_its_rows_tasks_and_files(card: Path, monkeypa
 
 
 def test_list_names_a_card_that_cannot_be_read_and_shows_the_others(card: Path) -> None:
-    text = card.read_text("utf-8")
-    Path("data_cards/wrong.md").write_text(
-        text.replace("license: known", "license: known\n'[/bold]': 1\nlicens: [x]"), "utf-8"
-    )
-    Path("data_cards/worse.md").write_text(text.replace("  version: 1", "  version: 1\n  '[/red]': 1"), "utf-8")
+    text = card.read_text("utf-8").replace("  version: 1", "  version: 1\n  '[/red]': 1")
+    Path("data_cards/worse.md").write_text(text, "utf-8")
     code, said, _ = mmkd("list")
     assert code == 1
     assert "worse.md:" in said

@@ -7,6 +7,7 @@ and leaves out those that the check quarantined.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -86,7 +87,7 @@ class DataSet:
             else:
                 self._report = self._check(progress)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_suffix(f".{id(self)}.tmp")
+                temporary = path.with_suffix(f".{os.getpid()}-{id(self)}.tmp")
                 temporary.write_text(json.dumps(self._report.dump(), ensure_ascii=True), "utf-8")
                 temporary.replace(path)
         return self._report
