@@ -155,6 +155,21 @@ class Definition(Section):
                 raise ValueError(f"found {name!r}; expected a plain path below the data root, like `folder/file`")
         return files
 
+    @field_validator("division")
+    @classmethod
+    def _of_the_splits(cls, division: Division | None, info: ValidationInfo) -> Division | None:
+        if division is None:
+            return None
+        splits, tasks = info.data.get("splits", division.shares), info.data.get("tasks", {})
+        unstated = [split for split in division.shares if split not in splits]
+        if unstated:
+            raise ValueError(f"found shares for {listed(unstated)}; expected shares for the card's `splits` alone")
+        if division.of in splits and division.of not in division.shares:
+            raise ValueError(f"found the split {division.of}, whose rows are all given away; expected a share for it")
+        if division.stratify is not None and division.stratify not in tasks:
+            raise ValueError(f"`stratify`: found no task `{division.stratify}`; expected one of {listed(list(tasks))}")
+        return division
+
     @field_validator("policy")
     @classmethod
     def _possible(cls, policy: dict[str, Policy]) -> dict[str, Policy]:

@@ -6,12 +6,14 @@ and leaves out those that the check quarantined.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -82,14 +84,10 @@ class DataSet:
         """
         if self._report is None:
             path = self._folder / f"{self._key()[:24]}.json"
-            if path.is_file():
-                self._report = Report.from_plain(json.loads(path.read_text("utf-8")))
-            else:
+            self._report = _recalled(path)
+            if self._report is None:
                 self._report = self._check(progress)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_suffix(f".{os.getpid()}-{id(self)}.tmp")
-                temporary.write_text(json.dumps(self._report.dump(), ensure_ascii=True), "utf-8")
-                temporary.replace(path)
+                _remember(self._report, path)
         return self._report
 
     def rows(self, split: str) -> Iterator[Example | Finding]:
@@ -203,6 +201,29 @@ class DataSet:
                 left = listed([f"{count} {reason}" for reason, count in account.quarantined.items()]) or "none"
                 text = f"found no row that can be used (quarantined: {left}); expected at least one"
                 yield -1, Finding("split_empty", split, None, None, None, None, text)
+
+
+def _recalled(path: Path) -> Report | None:
+    """The report that was stored there; None where there is none, or it is not what was written."""
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        plain = stored["report"] if stored["sha256"] == _digest(stored["report"]) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if plain is None else Report.from_plain(plain)
+
+
+def _digest(plain: Any) -> str:
+    # Messages may hold half of a surrogate pair, which only escapes can write.
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _remember(report: Report, path: Path) -> None:
+    plain = json.loads(json.dumps(report.dump()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}-{id(report)}.tmp")
+    temporary.write_text(json.dumps({"report": plain, "sha256": _digest(plain)}), "utf-8")
+    temporary.replace(path)
 
 
 def finding_of(row: Example, split: str, reason: str, field: str | None, message: str) -> Finding:

@@ -18,6 +18,7 @@ from mmkd.data.card import Card, data_root, find_card, open_source, read_card
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.dataset import DataSet
 from mmkd.data.encode import DataSplit, Views
+from mmkd.data.findings import policy_mistakes
 from mmkd.data.integrity import check_files
 from mmkd.data.relabel import FORMS, MISSING, LabelForm, LabelUse
 
@@ -82,6 +83,8 @@ class Mix:
         self._splits: dict[tuple[str, str], DataSplit] = {}
 
     def _open(self, name: str, use: DataUse, near: Path, follow: Follow) -> Member:
+        for reason, message in policy_mistakes(use.policy).items():
+            raise DataError(None, None, f"data.{name}.policy.{reason}", message)
         card, root = read_card(find_card(use.card, near)), data_root()
         check_files(card, root, self._folder / "files")
         source = open_source(card, use.options, root)

@@ -88,6 +88,21 @@ def test_a_check_is_made_once_and_then_found_again(tmp_path: Path, reads: list[s
     assert reads == ["train", "test", "test"]
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"report": {}, "sha256": ""}', None])
+def test_a_stored_check_that_is_damaged_or_edited_is_made_again(tmp_path: Path, reads: list[str], damage: str | None):
+    card = written(tmp_path, PLAIN)
+    made = opened(card).report()
+    (path,) = (tmp_path / "checks").glob("*.json")
+    whole = path.read_text("utf-8")
+    # Whoever edits a row away in the stored check does not make it go away.
+    path.write_text(whole.replace('"test": []', '"test": [0]') if damage is None else damage, "utf-8")
+    assert path.read_text("utf-8") != whole
+    reads.clear()
+    assert opened(card).report() == made
+    assert reads == ["train", "test"]
+    assert path.read_text("utf-8") == whole
+
+
 def test_a_check_is_made_anew_when_anything_that_it_depends_on_changes(
     tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,6 +8,7 @@ import pytest
 
 from mmkd.config.experiment import DataUse
 from mmkd.config.plugin_base import TaskConfig
+from mmkd.data.base import DataError
 from mmkd.data.card import CardError
 from mmkd.data.corpus import Readers
 from mmkd.data.mix import Mix, tasks_of
@@ -81,3 +82,8 @@ def test_tasks_of_equal_name_are_taken_when_none_are_named():
 def test_an_unknown_card_is_refused(project: Path):
     with pytest.raises(CardError):
         mix_of(project, notes=use(card="market_note"))
+
+
+def test_a_policy_that_cannot_be_is_refused(project: Path):
+    with pytest.raises(DataError, match=r"data\.notes\.policy\.text_nul: found accept; expected refuse or quarantine"):
+        mix_of(project, notes=use(policy={"text_nul": "accept"}))
