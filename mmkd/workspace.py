@@ -87,8 +87,8 @@ def follow_in(progress: Progress, label: str) -> Callable[[int, int], None]:
     """A new progress bar, which is seen once there is something done."""
     if not progress.disable and not progress.console.is_terminal:
         progress.console.print(f"{label} ...")  # a log file shows bars only when all is done
-    bar = progress.add_task(label, total=None)
-    return lambda done, total: progress.update(bar, completed=min(done, total), total=total)
+    bar = progress.add_task(label, total=None, visible=False)
+    return lambda done, total: progress.update(bar, completed=min(done, total), total=total, visible=True)
 
 
 def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Workspace:
