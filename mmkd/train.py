@@ -17,10 +17,11 @@ from torch.utils.tensorboard import SummaryWriter
 from mmkd.config.experiment import Train
 from mmkd.config.mixing import Mixing, Size
 from mmkd.data.base import DataError
-from mmkd.data.batches import load, to_device
+from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch, training_batches
 from mmkd.evaluate import evaluate
+from mmkd.lessons import lessons
 from mmkd.objective import Objective, Terms
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker
@@ -88,19 +89,17 @@ def train(
     best: Trained | None = None
     history: list[dict[str, Any]] = []
     step = 0
-    with SummaryWriter(str(logs)) as writer:
+    with SummaryWriter(str(logs)) as writer, lessons(players.teachers, settings.live, device) as taught:
         for epoch in range(settings.epochs):
             network.train()
             sums = Sums()
             corpus = corpus if epoch == 0 else corpus_of(epoch)
             batches = training_batches(corpus.words(), corpus.sizes(), settings.batch_size, mixing, seed, epoch)
-            for number, batch in enumerate(load(corpus, batches, settings.workers), start=1):
+            for number, (batch, said) in enumerate(taught(load(corpus, batches, settings.workers)), start=1):
                 torch.manual_seed(mix(seed, epoch, number))
-                batch = to_device(batch, device)
                 done = step / (per_epoch * settings.epochs)
                 with accelerator.autocast():
                     student = network(batch)
-                    said = {name: teacher(batch) for name, teacher in players.teachers.items()}
                     objective = players.terms(student, said, batch, done, step)
                 representation = [student.fused] if student.fused is not None else []
                 weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
