@@ -1,4 +1,4 @@
-"""Each batch with what the teachers say about it. Live teachers may run ahead, in a process or on a device of their own.
+"""Each batch with what the teachers say about it. Live teachers may run ahead, in a process or device of their own.
 
 They say the same there, bit by bit on the same kind of device: a teacher depends on nothing but its weights and the
 batch. The process makes each teacher anew from its config and weights, since networks that were used hold hooks that

@@ -86,7 +86,7 @@ def test_what_goes_wrong_there_is_said_here_and_the_process_ends(tmp_path: Path)
     corpus = corpus_of(tmp_path)
     teacher = failing.Teacher(failing.Config(tasks=()), "failing", {}, Readers({}, {}))
     with (
-        pytest.raises(LiveTeacherError, match="(?s)failed in its own process.*no more words"),
+        pytest.raises(LiveTeacherError, match=r"(?s)failed in its own process.*no more words"),
         lessons({"failing": teacher}, OWN_PROCESS, CPU) as taught,
     ):
         assert isinstance(taught, Ahead)
