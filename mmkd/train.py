@@ -30,6 +30,9 @@ from mmkd.weighting.base import Weighting
 Report = Callable[[dict[str, Any]], bool]
 """Called with each epoch's entry of the history; True stops the run."""
 
+Watch = Callable[[str], None]
+"""Told each phase of the loop as it begins: loading, student, losses, backward, optimizer, evaluation, bookkeeping."""
+
 
 BY_SIZE = Size()
 """Every row once per epoch."""
@@ -67,11 +70,13 @@ def train(
     mixing: Mixing = BY_SIZE,
     report: Report = lambda entry: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda phase: None,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
     corpus_of: the training rows of an epoch, counted from 0: the same rows in every epoch, or views of them.
     All randomness derives from `seed` and the number of the epoch or step. progress: called with steps done, in all.
+    watch: may look at the time, and changes nothing.
     Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task.
     """
     _require_labels(validation, players.tasks)
@@ -88,6 +93,7 @@ def train(
     step = 0
     with SummaryWriter(str(logs)) as writer:
         for epoch in range(settings.epochs):
+            watch("loading")
             network.train()
             sums = Sums()
             corpus = corpus if epoch == 0 else corpus_of(epoch)
@@ -96,14 +102,19 @@ def train(
                 torch.manual_seed(mix(seed, epoch, number))
                 batch = to_device(batch, device)
                 done = step / (per_epoch * settings.epochs)
+                watch("student")
                 with accelerator.autocast():
                     student = network(batch)
                     said = {name: teacher(batch) for name, teacher in players.teachers.items()}
+                    watch("losses")
                     objective = players.terms(student, said, batch, done, step)
+                watch("backward")
                 representation = [student.fused] if student.fused is not None else []
                 weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
+                watch("bookkeeping")
                 sums.add(objective, weights)
                 sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
+                watch("optimizer")
                 if number % settings.accumulate == 0 or number == len(batches):
                     average_gradients(parameters, (number - 1) % settings.accumulate + 1)
                     if settings.clip is not None:
@@ -113,7 +124,10 @@ def train(
                     optimizer.zero_grad()
                     step += 1
                     progress(step, per_epoch * settings.epochs)
+                watch("loading")
+            watch("evaluation")
             found = evaluate(network, validation, players.tasks, device)
+            watch("bookkeeping")
             entry: dict[str, Any] = {
                 "epoch": epoch,
                 "mean_score": found.mean_score(),
