@@ -73,6 +73,7 @@ def run(
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option(help="Run again what has finished already.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Seeds that run at the same time, each in its own process.")] = 1,
+    profile: Annotated[bool, typer.Option(help="Run the first seed, and say where the time of a batch goes.")] = False,
 ) -> None:
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
@@ -81,7 +82,7 @@ def run(
         from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 
-        records = run_experiment(experiment, file, progress, command, fresh, jobs, say)
+        records = run_experiment(experiment, file, progress, command, fresh, jobs, say, profile)
     console.print(score_table(records))
 
 

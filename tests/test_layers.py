@@ -30,7 +30,18 @@ LAYERS = (
         "cache",
         "losses",
     ),
-    *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "train", "workspace", "teach"),
+    *(
+        "student",
+        "weighting",
+        "environment",
+        "objective",
+        "checkpoint",
+        "evaluate",
+        "watch",
+        "train",
+        "workspace",
+        "teach",
+    ),
     *("report", "run", "sweep", "api", "cli_data", "cli"),
 )
 PLUGINS = {
