@@ -1,4 +1,4 @@
-"""The command line: check, schema, run, sweep, keep, tables, data. Commands import what they need when they run."""
+"""The command line: check, schema, plan, run, sweep, keep, tables, data. Commands import what they need as they run."""
 
 from __future__ import annotations
 
@@ -68,11 +68,32 @@ def schema(
 
 
 @app.command()
+def plan(
+    file: ExperimentFile,
+    overrides: Overrides = None,
+    measure: Annotated[bool, typer.Option(help="Time a few real steps on networks that are thrown away.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Say what a run will compute before anything runs: passes, bytes, time, memory, and what other choices cost."""
+    experiment = _load(file, overrides)
+    with _refusals(), _progress(stderr=as_json) as (console, _, progress):
+        from mmkd.plan.plan import plan_experiment
+        from mmkd.plan.show import shown, to_json
+
+        found = plan_experiment(experiment, file, progress, measure)
+    if as_json:
+        typer.echo(to_json(found))
+    else:
+        console.print(shown(found))
+
+
+@app.command()
 def run(
     file: ExperimentFile,
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option(help="Run again what has finished already.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Seeds that run at the same time, each in its own process.")] = 1,
+    profile: Annotated[bool, typer.Option(help="Run the first seed, and say where the time of a batch goes.")] = False,
 ) -> None:
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
@@ -81,7 +102,7 @@ def run(
         from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 
-        records = run_experiment(experiment, file, progress, command, fresh, jobs, say)
+        records = run_experiment(experiment, file, progress, command, fresh, jobs, say, profile)
     console.print(score_table(records))
 
 
@@ -171,7 +192,7 @@ def _refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
+def _progress(stderr: bool = False) -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -185,7 +206,7 @@ def _progress() -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
     from mmkd.environment import quiet_hubs
 
     quiet_hubs()
-    console = Console()
+    console = Console(stderr=stderr)
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,13 @@ from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictio
 from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
 from mmkd.teach import Prepared, prepare, speakers
 from mmkd.teachers.base import Speaker
-from mmkd.train import Players, Report, Trained, mix, train
+from mmkd.train import Players, Report, Trained, Watch, mix, train
+from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
 
 RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experiment.yaml"
+PROFILE = "profile"
+"""Folder of a seed's profile, below its own."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ def run_experiment(
     fresh: bool = False,
     jobs: int = 1,
     say: Callable[[str], None] = print,
+    profile: bool = False,
 ) -> list[RunRecord]:
     """Run every seed of an experiment, then the teachers' own evaluation; return the students' and teachers' records.
 
     near: the experiment file. command: how the run was started, for the records. fresh: run again what has a
     record from the same experiment, data and code. jobs: seeds that run at the same time, each in its own process.
+    profile: run the first seed, finished or not, and say where the time of a batch of it goes.
     """
     ready = make_ready(experiment, near, progress)
     for line in accounted(ready.workspace.mix.accounts()):
@@ -77,8 +83,9 @@ def run_experiment(
     folder = run_folder(experiment, ready.workspace)
     say(f"results go to {os.path.relpath(folder)}")
     open_seeds = []
+    watched = experiment.seeds[0] if profile else None
     for seed in experiment.seeds:
-        found = None if fresh else finished(folder / f"seed{seed}", ready)
+        found = None if fresh or seed == watched else finished(folder / f"seed{seed}", ready)
         if found is None:
             open_seeds.append(seed)
         else:
@@ -87,9 +94,13 @@ def run_experiment(
             )
     if jobs == 1 or len(open_seeds) < 2:
         for seed in open_seeds:
-            run_seed(ready, seed, folder / f"seed{seed}", command)
+            run_seed(ready, seed, folder / f"seed{seed}", command, profile=seed == watched)
     else:
-        _run_in_processes(experiment, near, folder, open_seeds, jobs, command, ready.workspace.follow("seeds"))
+        bar = ready.workspace.follow("seeds")
+        _run_in_processes(experiment, near, folder, open_seeds, jobs, command, bar, watched)
+    if watched is not None:
+        place = folder / f"seed{watched}" / PROFILE
+        say(f"{read_profile(place).text()}  written to {os.path.relpath(place)}")
     records = [read_record(folder / f"seed{seed}" / RECORD) for seed in experiment.seeds]
     for name in experiment.teachers:
         place = folder / f"teacher-{name}"
@@ -105,19 +116,21 @@ def _run_in_processes(
     jobs: int,
     command: str,
     progress: Callable[[int, int], None],
+    watched: int | None,
 ) -> None:
     # Forking a process that has run torch can hang; a new one imports everything again.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = [
-            pool.submit(_run_one, experiment.dump(), near, seed, folder / f"seed{seed}", command) for seed in seeds
+            pool.submit(_run_one, experiment.dump(), near, seed, folder / f"seed{seed}", command, seed == watched)
+            for seed in seeds
         ]
         for done, future in enumerate(as_completed(waiting), start=1):
             future.result()
             progress(done, len(seeds))
 
 
-def _run_one(plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str) -> None:
-    run_seed(make_ready(from_plain(plain), near, Progress(disable=True)), seed, folder, command)
+def _run_one(plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str, profile: bool) -> None:
+    run_seed(make_ready(from_plain(plain), near, Progress(disable=True)), seed, folder, command, profile=profile)
 
 
 def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
@@ -139,11 +152,18 @@ def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
 
 
 def run_seed(
-    ready: Ready, seed: int, folder: Path, command: str, report: Report = lambda entry: False, test: bool = True
+    ready: Ready,
+    seed: int,
+    folder: Path,
+    command: str,
+    report: Report = lambda entry: False,
+    test: bool = True,
+    profile: bool = False,
 ) -> RunRecord:
     """Train one student and write its record, weights and predictions to `folder`, which is emptied first.
 
     report: called after each epoch, True stops. test: open the test split at the end; a sweep's trials do not.
+    profile: say in `folder`/profile where the time of a batch goes.
     """
     workspace, clock = ready.workspace, Clock()
     experiment, device = workspace.experiment, workspace.accelerator.device
@@ -155,18 +175,20 @@ def run_seed(
     validation = workspace.mix.split("validation", workspace.reader("student"))
     bar = workspace.follow(f"train seed {seed}")
     views = folder / "views"
-    trained = train(
-        players,
-        partial(ready.training, views),
-        validation,
-        experiment.train,
-        seed,
-        workspace.accelerator,
-        folder / "logs",
-        experiment.mixing,
-        report,
-        bar,
-    )
+    with _watch(profile, ready, folder) as watch:
+        trained = train(
+            players,
+            partial(ready.training, views),
+            validation,
+            experiment.train,
+            seed,
+            workspace.accelerator,
+            folder / "logs",
+            experiment.mixing,
+            report,
+            bar,
+            watch,
+        )
     shutil.rmtree(views, ignore_errors=True)
     clock.lap("train")
     splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
@@ -176,6 +198,12 @@ def run_seed(
     clock.lap("evaluate")
     checkpoint.save(folder / "student", student.state_dict(), {"epoch": trained.epoch, "seed": seed})
     return _write(ready, student, trained, splits, seed, None, folder, command, ready.seconds | clock.laps)
+
+
+def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[Watch]:
+    if not profile:
+        return nullcontext(lambda phase: None)
+    return profiled(folder / PROFILE, ready.teachers.values(), ready.workspace.accelerator.device)
 
 
 def record_teacher(ready: Ready, name: str, folder: Path, command: str) -> RunRecord:

@@ -50,16 +50,21 @@ class Prepared:
     folder: Path
 
 
-def prepare(workspace: Workspace, name: str) -> Prepared:
-    """The teacher of that name, fine-tuned if it has not been yet.
+@dataclass(frozen=True)
+class Untrained:
+    """A teacher before it is fine-tuned. made_from: what determines the trained one, by name; folder: where it lies."""
 
-    Raises CheckpointError when the weights found are damaged.
-    """
+    teacher: Teacher
+    made_from: dict[str, Any]
+    folder: Path
+
+
+def untrained(workspace: Workspace, name: str) -> Untrained:
+    """The network of that name as fine-tuning starts from it, and where its trained weights are looked for."""
     config = workspace.experiment.teachers[name]
     plugin = plugins.load("teachers", config.kind)
     tasks = {task: workspace.tasks[task] for task in config.tasks}
     readers = workspace.reader(name)
-    code = _code_of(workspace, name)
     torch.manual_seed(mix(config.finetune.seed))
     teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
     made_from = {
@@ -68,10 +73,19 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
         "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
         "readers": _reads(workspace, name),
-        "code": code,
+        "code": _code_of(workspace, name),
         "packages": {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm"}},
     }
-    folder = workspace.places.teachers / f"{name}-{hash_of(made_from)[:16]}"
+    return Untrained(teacher, made_from, workspace.places.teachers / f"{name}-{hash_of(made_from)[:16]}")
+
+
+def prepare(workspace: Workspace, name: str) -> Prepared:
+    """The teacher of that name, fine-tuned if it has not been yet.
+
+    Raises CheckpointError when the weights found are damaged.
+    """
+    start = untrained(workspace, name)
+    teacher, made_from, folder = start.teacher, start.made_from, start.folder
     if not checkpoint.exists(folder):
         facts = _finetune(workspace, teacher, folder)
         checkpoint.save(folder, teacher.state_dict(), facts)
@@ -81,10 +95,10 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
     teacher.freeze()
     identity = {
         "weights": sha256,
-        "code": code,
+        "code": made_from["code"],
         "config": hash_of(made_from["config"]),
         "reads": hash_of(made_from["readers"]),
-        "layers": str(list(config.layers)),
+        "layers": str(list(teacher.config.layers)),
         "packages": hash_of(made_from["packages"]),
         "device": workspace.accelerator.device.type,
     }
@@ -115,21 +129,29 @@ def _always(corpus: Corpus, epoch: int) -> Corpus:
     return corpus
 
 
-def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str, Any]:
-    started = time.perf_counter()
-    settings = teacher.config.finetune
+def learners(teacher: Teacher) -> Players:
+    """Who takes part in the fine-tuning of a teacher: the teacher, by the supervised loss of each of its tasks."""
     supervised = plugins.load("losses", "supervised")
     setting = Setting(teacher.tasks, teacher.shape, {})
     terms = Terms({t: supervised.Loss(supervised.Config(task=t), setting) for t in teacher.tasks})
     fixed = plugins.load("weighting", "fixed")
-    players = Players(teacher, {}, terms, fixed.Weighting(fixed.Config(), list(teacher.tasks)), teacher.tasks)
+    return Players(teacher, {}, terms, fixed.Weighting(fixed.Config(), list(teacher.tasks)), teacher.tasks)
+
+
+def finetune_settings(teacher: Teacher) -> Train:
+    """How the loop runs while it fine-tunes a teacher."""
+    return Train(**teacher.config.finetune.model_dump(exclude={"seed"}))
+
+
+def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str, Any]:
+    started = time.perf_counter()
     readers, tasks = teacher.readers, list(teacher.tasks)
     trained = train(
-        players,
+        learners(teacher),
         partial(_always, workspace.mix.split("train", readers, tasks)),
         workspace.mix.split("validation", readers, tasks),
-        Train(**settings.model_dump(exclude={"seed"})),
-        settings.seed,
+        finetune_settings(teacher),
+        teacher.config.finetune.seed,
         workspace.accelerator,
         folder.parent / "logs" / folder.name,
         progress=workspace.follow(f"fine-tune {teacher.name}"),

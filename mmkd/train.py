@@ -33,6 +33,9 @@ from mmkd.weighting.base import Weighting
 Report = Callable[[dict[str, Any]], bool]
 """Called with each epoch's entry of the history; True stops the run."""
 
+Watch = Callable[[str], None]
+"""Told each phase of the loop as it begins: loading, student, losses, backward, optimizer, evaluation, bookkeeping."""
+
 
 BY_SIZE = Size()
 """Every row once per epoch."""
@@ -70,12 +73,14 @@ def train(
     mixing: Mixing = BY_SIZE,
     report: Report = lambda entry: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda phase: None,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
     corpus_of: the training rows of an epoch, counted from 0: the same rows in every epoch, or views of them.
     All randomness derives from `seed` and the number of the epoch, step and process. progress: called with steps done,
     in all. In several processes, each returns the weights; the main one's are those that were evaluated.
+    watch: may look at the time, and changes nothing.
     Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task.
     """
     _require_labels(validation, players.tasks)
@@ -95,6 +100,7 @@ def train(
     own_stream = [accelerator.process_index] if accelerator.process_index else []
     with _writer(logs, accelerator) as writer, lessons(players.teachers, settings.live, device) as taught:
         for epoch in range(settings.epochs):
+            watch("loading")
             network.train()
             sums = Sums()
             corpus = corpus if epoch == 0 else corpus_of(epoch)
@@ -103,14 +109,19 @@ def train(
             for number, (batch, said) in enumerate(taught(load(corpus, shares, settings.workers)), start=1):
                 torch.manual_seed(mix(seed, epoch, number, *own_stream))
                 done = step / (per_epoch * settings.epochs)
+                watch("student")
                 with accelerator.autocast():
                     student = network(batch)
+                    watch("losses")
                     objective = players.terms(student, said, batch, done, step)
+                watch("backward")
                 representation = [student.fused] if student.fused is not None else []
                 weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
+                watch("bookkeeping")
                 sums.add(objective, weights)
                 if not is_read_again(batches[number - 1], accelerator):
                     sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
+                watch("optimizer")
                 if number % settings.accumulate == 0 or number == len(batches):
                     average_gradients(parameters, (number - 1) % settings.accumulate + 1)
                     average_over_processes(parameters, accelerator)
@@ -121,8 +132,10 @@ def train(
                     optimizer.zero_grad()
                     step += 1
                     progress(step, per_epoch * settings.epochs)
+                watch("loading")
             sums = Sums.together(told_by_all(sums, accelerator))
             entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen()}
+            watch("evaluation")
             if accelerator.is_main_process:
                 found = evaluate(network, validation, players.tasks, device)
                 entry |= {
@@ -130,6 +143,7 @@ def train(
                     "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},
                 }
                 log(writer, entry)
+            watch("bookkeeping")
             entry = told_by_main(entry, accelerator)
             history.append(entry)
             if best is None or entry["mean_score"] > best.value:

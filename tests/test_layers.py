@@ -30,17 +30,8 @@ LAYERS = (
         "cache",
         "losses",
     ),
-    *(
-        "student",
-        "weighting",
-        "environment",
-        "objective",
-        "checkpoint",
-        "evaluate",
-        "lessons", "processes", "train",
-        "workspace",
-        "teach",
-    ),
+    *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "lessons", "processes"),
+    *("watch", "train", "workspace", "teach", "plan"),
     *("report", "run", "sweep", "api", "cli_data", "cli"),
 )
 PLUGINS = {
@@ -65,6 +56,7 @@ WITHOUT_TORCH = (
     *("mmkd.data.hf_datasets", "mmkd.data.image_folder", "mmkd.data.propaganda", "mmkd.data.sroie", "mmkd.cli_data"),
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
+    "mmkd.plan.show",
 )
 
 

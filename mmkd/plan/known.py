@@ -1,0 +1,103 @@
+"""What the plan must know of `teach`, `workspace` and the cache: the only file of it that knows how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmkd import checkpoint
+from mmkd.arrays import MANIFEST
+from mmkd.cache.store import DTYPES
+from mmkd.data.corpus import Corpus, Readers
+from mmkd.data.encode import DataSplit
+from mmkd.plan.facts import ArrayPlan
+from mmkd.record import hash_of
+from mmkd.teach import prepare, untrained
+from mmkd.teachers.base import Teacher
+from mmkd.types import Outputs
+from mmkd.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Known:
+    """A teacher before a run. identity: what determines its outputs, once its weights are there; folder: of these.
+
+    network: whether it has weights; one without is neither trained nor cached.
+    """
+
+    teacher: Teacher
+    identity: Mapping[str, str] | None
+    folder: Path
+    network: bool
+
+
+def know(workspace: Workspace, name: str) -> Known:
+    """The teacher of that name, on the device: trained if it was already, otherwise as training starts from it.
+
+    Writes nothing. Raises CheckpointError when the weights found are damaged.
+    """
+    start = untrained(workspace, name)
+    network = any(True for _ in start.teacher.parameters())
+    if not network or not checkpoint.exists(start.folder):
+        return Known(start.teacher.to(workspace.accelerator.device), None, start.folder, network)
+    found = prepare(workspace, name)
+    return Known(found.teacher, found.identity, found.folder, network)
+
+
+def taught_views(workspace: Workspace) -> list[Corpus]:
+    """The training rows in each view that a cache holds, without anybody's encoding of them."""
+    augment = workspace.experiment.augment
+    views = 1 if augment is None or augment.views is None else augment.views
+    return [workspace.training(Readers({}, {}), view) for view in range(views)]
+
+
+def in_cache(workspace: Workspace, known: Known, split: DataSplit, dtype: str) -> bool:
+    """Whether what the teacher says about these rows is stored."""
+    if known.identity is None:
+        return False
+    parts = {**known.identity, "rows": split.fingerprint, "dtype": dtype}
+    folder = workspace.places.cache / "teachers" / known.teacher.name / hash_of(parts)[:24]
+    return (folder / MANIFEST).exists()
+
+
+def stored(outputs: Outputs) -> dict[str, tuple[Tensor, bool]]:
+    """Each output that the cache stores, by name, and whether it has a value for each word, not for each row."""
+    named = {"speaks": (outputs.speaks, False), "words": (outputs.words, True)}
+    named |= {f"logits.{task}": (values, values.ndim == 3) for task, values in outputs.logits.items()}
+    for modality, pooled in outputs.pooled.items():
+        named["pooled"] = (pooled, False)
+        for layer, hidden in outputs.hidden.get(modality, {}).items():
+            named[f"hidden.{layer}"] = (hidden.values, modality == "text")
+    return named
+
+
+def arrays(outputs: Outputs, dtype: str, rows: int, words: int, parts: int) -> tuple[ArrayPlan, ...]:
+    """What is stored of so many rows and words, kept in so many parts, each with the offsets of its own rows."""
+    found = [ArrayPlan("offsets", "int64", (), "row", 8 * (rows + parts))]
+    for name, (values, ragged) in stored(outputs).items():
+        kept = torch.uint8 if values.dtype == torch.bool else DTYPES[dtype]
+        shape = tuple(values.shape[2 if ragged else 1 :])
+        size = torch.Size(shape).numel() * kept.itemsize * (words if ragged else rows)
+        found.append(ArrayPlan(name, str(kept).removeprefix("torch."), shape, "word" if ragged else "row", size))
+    return tuple(found)
+
+
+def narrow(outputs: Outputs, dtype: str) -> dict[str, Tensor]:
+    """The outputs in the type that is stored, on the CPU: the part of storing that takes time for each value."""
+    kept = {name: values for name, (values, _) in stored(outputs).items()}
+    return {name: (v.to(DTYPES[dtype]) if v.is_floating_point() else v).cpu() for name, v in kept.items()}
+
+
+def evaluated(workspace: Workspace, tasks: Sequence[str]) -> tuple[Corpus, int]:
+    """The validation rows of these tasks, which nobody reads yet, and the number of test rows, which stay closed."""
+    validation = workspace.mix.split("validation", Readers({}, {}), tasks)
+    test = 0
+    for member in workspace.mix.members:
+        if "test" in member.card.splits and set(tasks) & set(member.tasks):
+            used = member.data.report().accounts["test"].used
+            test += min(used, member.use.limit.get("test", used))
+    return validation, test

@@ -1,0 +1,103 @@
+"""What a run of an experiment will compute, before it runs: found or still to do, exact, measured or estimated.
+
+Only what a run needs anyway is written: encoded data and tokenizers. Networks are new ones, or copies of trained ones.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+
+from mmkd.config.experiment import Experiment
+from mmkd.environment import machine
+from mmkd.plan.choices import Rates, break_even, choices
+from mmkd.plan.facts import Number, Plan, StudentPlan, TeacherPlan
+from mmkd.plan.known import know, taught_views
+from mmkd.plan.student import plan_student, without_teachers
+from mmkd.plan.teacher import Costed, plan_teacher
+from mmkd.plan.trial import TIMED
+from mmkd.workspace import Workspace, open_workspace
+
+DTYPES = ("fp16", "bf16", "fp32")
+
+
+def plan_experiment(experiment: Experiment, near: Path, progress: Progress, measure: bool = True) -> Plan:
+    """Plan the run of an experiment file.
+
+    near: the experiment file. measure: time a few real steps; without, what needs no timing.
+    Raises what opening the data and building the networks raises.
+    """
+    if experiment.train.threads is not None:
+        torch.set_num_threads(experiment.train.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # as a run has it
+    with torch.random.fork_rng():
+        return _plan(open_workspace(experiment, near, progress), measure)
+
+
+def _plan(workspace: Workspace, measure: bool) -> Plan:
+    experiment = workspace.experiment
+    used = {needs.teacher for loss in experiment.losses.values() for needs in loss.teacher_needs()}
+    known = {name: know(workspace, name) for name in experiment.teachers}
+    teachers = {name: plan_teacher(workspace, each, name in used, measure) for name, each in known.items()}
+    asked = {name: known[name].teacher for name in sorted(used)}
+    alone = without_teachers(workspace) if asked else None
+    with tempfile.TemporaryDirectory() as folder:
+        student = plan_student(workspace, asked, Path(folder), measure)
+        bare = plan_student(alone, {}, Path(folder), True).plan if alone is not None and measure else None
+    plans = [each.plan for each in teachers.values()]
+    rates = _rates(workspace, [each for each in teachers.values() if each.used], student.plan, student.teachers, bare)
+    return Plan(
+        name=experiment.name,
+        device=machine(workspace.accelerator.device).device,
+        measured_batches=TIMED if measure else 0,
+        teachers=tuple(plans),
+        student=student.plan,
+        choices=choices(experiment, student.plan, rates) if asked else (),
+        break_even=break_even(rates),
+        seconds=_seconds(experiment, plans, student.plan, rates),
+        encoded=os.path.relpath(workspace.places.cache),
+    )
+
+
+def _rates(
+    workspace: Workspace,
+    teachers: Sequence[Costed],
+    student: StudentPlan,
+    live: float | None,
+    alone: StudentPlan | None,
+) -> Rates:
+    view = taught_views(workspace)[0]
+    words = int(view.words().sum())
+    sizes = {
+        dtype: sum(array.bytes for each in teachers for array in each.arrays(dtype, len(view), words, len(view.splits)))
+        for dtype in DTYPES
+    }
+    if live is None:
+        return Rates(sizes, None, None, None, None)
+    return Rates(
+        cached=sizes,
+        building=sum(len(view) * (each.passes.seconds or 0.0) for each in teachers),
+        reading=sum(student.rows * (each.reading or 0.0) for each in teachers),
+        live=student.rows * live,
+        alone=alone.epoch_seconds.value if alone is not None and alone.epoch_seconds is not None else None,
+    )
+
+
+def _seconds(
+    experiment: Experiment, teachers: Sequence[TeacherPlan], student: StudentPlan, rates: Rates
+) -> Number | None:
+    """Of the whole run, with what is found left out."""
+    asking = rates.reading if experiment.train.cache else rates.live
+    if student.epoch_seconds is None or student.final_seconds is None or asking is None:
+        return None
+    seconds = student.seeds * (student.epochs * (student.epoch_seconds.value + asking) + student.final_seconds.value)
+    for teacher in teachers:
+        parts = (teacher.finetune, teacher.cache)
+        known = [part.seconds for part in parts if part is not None] + [teacher.evaluation_seconds]
+        seconds += sum(each.value for each in known if each is not None)
+    return Number(seconds, "estimated")
