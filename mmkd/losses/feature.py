@@ -1,4 +1,4 @@
-"""`feature`: the student's pooled feature of a modality, linearly projected, regresses a teacher's of the same modality.
+"""`feature`: the student's pooled feature of a modality, projected, regresses a teacher's of the same modality.
 
 The feature distillation of CLIP-KD (2307.12732, section 3.2): the squared distance of paired features, there after a
 linear projection where widths differ. We take the mean per element, as `hint` does, so that the term's size does not
