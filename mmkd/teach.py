@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmkd import checkpoint
 from mmkd.arrays import code_hash
-from mmkd.cache.store import CachedViews, cached
+from mmkd.cache.store import Making, cached
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
 from mmkd.data.corpus import Corpus
@@ -33,7 +34,7 @@ SOURCE = Path(__file__).parent
 CODE = (
     *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
     *("data/relabel.py", "data/sampling.py"),
-    *("encoders", "teachers/base.py", "cache/store.py"),
+    *("encoders", "teachers/base.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "objective.py", "train.py", "evaluate.py", "teach.py"),
 )
@@ -67,6 +68,7 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
         "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
         "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
+        "labels": {m.name: {t: m.labels(t) for t in config.tasks if t in m.tasks} for m in workspace.mix.members},
         "readers": _reads(workspace, name),
         "code": code,
         "packages": {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm"}},
@@ -84,6 +86,7 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
         "code": code,
         "config": hash_of(made_from["config"]),
         "reads": hash_of(made_from["readers"]),
+        "classes": hash_of(made_from["tasks"]),
         "layers": str(list(config.layers)),
         "packages": hash_of(made_from["packages"]),
         "device": workspace.accelerator.device.type,
@@ -91,8 +94,11 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
     return Prepared(teacher, identity, facts, folder)
 
 
-def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> dict[str, Speaker]:
-    """The teachers that the losses use, cached or live. The cache holds every view that the experiment has."""
+def speakers(workspace: Workspace, prepared: Mapping[str, Prepared], share: float | None = None) -> dict[str, Speaker]:
+    """The teachers that the losses use, cached or live. The cache holds every view that the experiment has.
+
+    share: of the rows, those that each teacher is asked about again; None for the few that each use asks for.
+    """
     settings, augment = workspace.experiment.train, workspace.experiment.augment
     used = sorted({needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()})
     if not settings.cache:
@@ -102,11 +108,18 @@ def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> dict[str
     for name in used:
         corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
         bar = workspace.follow(f"cache {name}")
-        where = workspace.places.cache / "teachers"
-        teacher, identity = prepared[name].teacher, prepared[name].identity
-        device = workspace.accelerator.device
-        said = [cached(teacher, identity, own, where, settings.cache_dtype, device, bar) for own in corpora]
-        found[name] = said[0] if len(said) == 1 else CachedViews(said)
+        making = Making(
+            folder=workspace.places.cache / "teachers",
+            dtype=settings.cache_dtype,
+            device=workspace.accelerator.device,
+            say=partial(workspace.progress.console.print, markup=False, highlight=False, soft_wrap=True),
+            progress=bar,
+            logits_top=settings.cache_logits_top,
+            features=settings.cache_features,
+        )
+        # The rows that are asked for again are others on each use; no result depends on them.
+        fresh = np.random.default_rng()
+        found[name] = cached(prepared[name].teacher, prepared[name].identity, corpora, making, fresh, share)
         bar(1, 1)
     return found
 
