@@ -40,6 +40,9 @@ CODE = (
 )
 """What a teacher's weights and stored outputs depend on, beside its own kind and those of its tasks."""
 
+UNREAD = {"_name_or_path", "transformers_version", "architectures"}
+"""Keys of a model's config that say where it came from, and change nothing."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -65,6 +68,7 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
     teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
     made_from = {
         "start": checkpoint.weights_hash(teacher.state_dict()),  # pretrained ones too, wherever they came from
+        "networks": _networks(teacher),
         "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
         "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
@@ -86,6 +90,7 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
         "code": code,
         "config": hash_of(made_from["config"]),
         "reads": hash_of(made_from["readers"]),
+        "networks": hash_of(made_from["networks"]),
         "classes": hash_of(made_from["tasks"]),
         "layers": str(list(config.layers)),
         "packages": hash_of(made_from["packages"]),
@@ -153,6 +158,13 @@ def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str,
         "history": trained.history,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _networks(teacher: Teacher) -> list[Any]:
+    """What the networks compute with their weights: their modules, and the configs of those that come from a folder."""
+    configs = [module.config for module in teacher.modules() if hasattr(module, "config")]
+    plain = [config.to_dict() for config in configs if hasattr(config, "to_dict")]  # transformers' own
+    return [str(teacher), [{k: v for k, v in each.items() if k not in UNREAD} for each in plain]]
 
 
 def _reads(workspace: Workspace, name: str) -> list[str]:

@@ -217,6 +217,6 @@ def test_the_live_comparison_sees_through_both(tmp_path: Path):
     assert stored["top.ner"].shape == (5, 9, 2)
     teacher = text_teacher(corpus)
     with torch.no_grad():
-        teacher.encoder.model.encoder.layer[1].output.dense.bias += 3
+        teacher.encoder.model.encoder.layer[1].output.LayerNorm.bias[:3] += 3
     with pytest.raises(CacheError, match="differs from the live teacher"):
         store(teacher, corpus, tmp_path / "cache", "fp16", identity=IDENTITY, **how)
