@@ -162,7 +162,7 @@ def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str,
 
 def _networks(teacher: Teacher) -> list[Any]:
     """What the networks compute with their weights: their modules, and the configs of those that come from a folder."""
-    configs = [module.config for module in teacher.modules() if hasattr(module, "config")]
+    configs: list[Any] = [module.config for module in teacher.modules() if hasattr(module, "config")]
     plain = [config.to_dict() for config in configs if hasattr(config, "to_dict")]  # transformers' own
     return [str(teacher), [{k: v for k, v in each.items() if k not in UNREAD} for each in plain]]
 

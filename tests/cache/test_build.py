@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_tools import Log, NumberTeacher, numbered_corpus, store
+from cache_tools import KILLED_ROWS, Log, NumberTeacher, build_in_small_shards, numbered_corpus, store
 
 from mmkd.arrays import ArrayWriter, StoreError
 from mmkd.cache import build
@@ -181,44 +180,31 @@ def test_the_lock_is_for_one_writer_or_several_readers(tmp_path: Path):
         assert held
 
 
-CHILD = """
-import sys
-from pathlib import Path
-sys.path[:0] = {paths!r}
-import conftest
-from cache_tools import NumberTeacher, numbered_corpus, store
-from mmkd.cache import build
-build.SHARD_ROWS = 100
-corpus = numbered_corpus(Path({data!r}), 4000)
-print("ready", flush=True)
-store(NumberTeacher(), corpus, Path({folder!r}))
-"""
-
-
 @pytest.mark.slow
 def test_a_build_that_is_killed_twenty_times_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(build, "SHARD_ROWS", 100)
-    corpus = numbered_corpus(tmp_path / "data", 4000)
+    monkeypatch.setattr(build, "SHARD_ROWS", 50)
+    corpus = numbered_corpus(tmp_path / "data", KILLED_ROWS)
     began = time.perf_counter()
     store(NumberTeacher(), corpus, tmp_path / "unbroken")
     whole = time.perf_counter() - began
-    here = Path(__file__).parent
-    code = CHILD.format(
-        paths=[str(here.parent), str(here)], data=str(tmp_path / "data"), folder=str(tmp_path / "killed")
-    )
-    generator, killed = random.Random(0), 0
-    environment = os.environ | {"PYTHONPATH": str(here.parent.parent)}
+    unbroken = content(tmp_path / "unbroken")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cache_tools"])
+    generator, killed, partial = random.Random(0), 0, 0
     while killed < 20:
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"ready\n"
-            time.sleep(generator.uniform(0, whole / 8))
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            if child.returncode == -signal.SIGKILL:
-                killed += 1
-            if list((tmp_path / "killed").glob("*/" + MANIFEST)):
-                assert content(tmp_path / "killed") == content(tmp_path / "unbroken")
-                shutil.rmtree(tmp_path / "killed")  # it was finished: start anew, so that each kill breaks a build
+        reading, writing = context.Pipe(duplex=False)
+        arguments = (tmp_path / "data", tmp_path / "killed", writing)
+        process = context.Process(target=build_in_small_shards, args=arguments)
+        process.start()
+        assert reading.recv() == "ready"
+        time.sleep(generator.uniform(0, whole / 6))
+        process.kill()
+        process.join(60)
+        killed += process.exitcode == -signal.SIGKILL
+        partial += bool(list((tmp_path / "killed").glob("*/shard-*")))
+        if list((tmp_path / "killed").glob("*/" + MANIFEST)):
+            assert content(tmp_path / "killed") == unbroken
+            shutil.rmtree(tmp_path / "killed")  # the next kill shall break a build too
+    assert partial > 10  # the kills fell into the middle of builds
     store(NumberTeacher(), corpus, tmp_path / "killed")
-    assert content(tmp_path / "killed") == content(tmp_path / "unbroken")
+    assert content(tmp_path / "killed") == unbroken

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,14 +18,18 @@ import torch
 from PIL import Image
 from posts import learn, make_card, make_posts, posts_experiment, rows_of, write_rows
 from rich.progress import Progress
+from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from typer.testing import CliRunner
 
 import mmkd.teach
 from mmkd import checkpoint
 from mmkd.cache import store
 from mmkd.cache.entry import key_of
 from mmkd.cache.store import Making, packing_of, parts_of
+from mmkd.cli import app
+from mmkd.config import plugins
 from mmkd.run import make_ready
 from mmkd.teach import prepare
 from mmkd.teachers import hf_text, timm
@@ -53,7 +58,7 @@ class Ground:
     def near(self) -> Path:
         return self.folder / "project" / "posts.yaml"
 
-    def keys(self) -> Keys:
+    def keys(self, *teachers: str) -> Keys:
         """Teacher -> keys of its entries, as a run would look for them; nothing is built."""
         found: Keys = {}
         workspace = open_workspace(experiment(self.plain), self.near, QUIET)
@@ -67,7 +72,7 @@ class Ground:
             logits_top=train.cache_logits_top,
             features=train.cache_features,
         )
-        for name in workspace.experiment.teachers:
+        for name in teachers or workspace.experiment.teachers:
             prepared = prepare(workspace, name)
             views = range((augment.views or 1) if augment else 1)
             corpora = [workspace.training(workspace.reader(name), view) for view in views]
@@ -92,6 +97,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Keys]
         ground = Ground(folder, posts_experiment(), patch)
         patch.setenv("MMKD_DATA", str(ground.root))
         patch.setattr(mmkd.teach, "_finetune", learn)
+        patch.setattr(plugins, "entry_points", cache(plugins.entry_points))  # reading them takes most of the time
         make_posts(ground.root)
         ground.new_card()
         make_ready(experiment(ground.plain), ground.near, QUIET)
@@ -340,9 +346,9 @@ CHANGES: dict[str, tuple[str, Change, Change]] = {
 def test_a_single_change_is_noticed(base: tuple[Path, Keys], ground: Ground, name: str):
     teacher, change, before = CHANGES[name]
     before(ground)
-    known = base[1] if before is NOTHING else ground.keys()
+    known = base[1] if before is NOTHING else ground.keys(teacher)
     change(ground)
-    found = ground.keys()
+    found = ground.keys(teacher)
     assert found[teacher]
     assert not found[teacher] & known[teacher]
 
@@ -412,3 +418,56 @@ def test_a_change_makes_the_teacher_speak_again(ground: Ground, monkeypatch: pyt
     put(*TRAIN, "cache_dtype", value="bf16")(ground)
     make_ready(experiment(ground.plain), ground.near, QUIET)
     assert count == [14 + 8]
+
+
+# The commands that ask teachers.
+
+
+@pytest.fixture
+def posts_file(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """The project with its experiment as a file, the working folder in it."""
+    monkeypatch.chdir(ground.near.parent)
+    YAML().dump(ground.plain, ground.near)
+    return ground
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["cache", *arguments], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def test_build_makes_what_an_experiment_needs_and_says_why(base: tuple[Path, Keys], posts_file: Ground):
+    code, output = run("build", "posts.yaml")
+    assert code == 0, output
+    assert "made anew" not in output
+    assert posts_file.built() == base[1]["bert"] | base[1]["net"]
+    code, output = run("build", "posts.yaml", "train.cache_logits_top=2", "teachers.net.layers=[1]")
+    assert code == 0, output
+    assert "cache of bert for posts/train: logits_top differs, made anew" in output
+    assert "cache of net for posts/train: layers, logits_top differ, made anew" in output
+    assert "logits.mood: KL " in output
+    assert len(posts_file.built()) == 4
+    assert not (posts_file.near.parent / "results" / "runs").exists()
+    code, output = run("build", "posts.yaml", "train.cache=false")
+    assert (code, "nothing is stored" in output) == (2, True)
+
+
+def test_verify_asks_the_live_teachers(posts_file: Ground, monkeypatch: pytest.MonkeyPatch):
+    count = [0]
+    monkeypatch.setattr(hf_text.Teacher, "forward", counted(hf_text.Teacher.forward, count))
+    code, output = run("verify", "--live", "posts.yaml", "--share", "1")
+    assert code == 0, output
+    assert "the live teachers say the same of 100% of the rows" in output
+    assert count == [8 + 14]
+    monkeypatch.setattr(hf_text.Teacher, "forward", shifted(hf_text.Teacher.forward))
+    code, output = run("verify", "--live", "posts.yaml")
+    assert code == 2
+    assert "teacher bert: the cached logits.mood of row " in output
+
+
+def shifted(forward: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    def call(self: Any, batch: Batch) -> Outputs:
+        said = forward(self, batch)
+        return replace(said, logits={task: logits + 1 for task, logits in said.logits.items()})
+
+    return call
