@@ -26,11 +26,14 @@ LAYERS = (
         "show",
         "tasks",
         "encoders",
+        "heads",
+        "checkpoint",
+        "student",
         "teachers",
         "cache",
         "losses",
     ),
-    *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "train", "workspace", "teach"),
+    *("weighting", "environment", "objective", "evaluate", "train", "workspace", "lora", "teach"),
     *("report", "run", "sweep", "api", "cli_data", "cli"),
 )
 PLUGINS = {

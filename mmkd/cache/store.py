@@ -45,7 +45,7 @@ class CachedTeacher(Speaker):
         super().__init__()
         self.name, self.shape = teacher.name, teacher.shape
         self._levels = {name: task.level for name, task in teacher.tasks.items()}
-        self._modality, self._layers = teacher.config.modality, teacher.config.layers
+        self._layers = {modality: tuple(layers) for modality, layers in teacher.shape.hidden.items()}
         self._corpus, self._arrays, self._dtype = corpus, arrays, dtype
 
     @property
@@ -79,24 +79,25 @@ class CachedTeacher(Speaker):
 
         read = {"example": rows, "word": words}
         kept = words("words") > 0
-        hidden = {}
-        for layer in self._layers:
-            name = f"hidden.{layer}"
-            if self._modality == "text":
-                hidden[layer] = Hidden(words(name), kept)
-            else:
-                grid = tuple(int(n) for n in self._arrays[0][f"grid.{layer}"])
-                values = rows(name)
-                mask = batch.has_image[:, None].expand(values.shape[:2])
-                hidden[layer] = Hidden(values, mask, (grid[0], grid[1]))
-        speaks = rows("speaks") > 0
+        has = {"text": batch.has_text, "image": batch.has_image}
+        hidden: dict[str, dict[int, Hidden]] = {modality: {} for modality in self._layers}
+        for modality, layers in self._layers.items():
+            for layer in layers:
+                name = f"{modality}.{layer}"
+                if modality == "text":
+                    hidden[modality][layer] = Hidden(words(f"hidden.{name}"), kept)
+                else:
+                    grid = tuple(int(n) for n in self._arrays[0][f"grid.{name}"])
+                    values = rows(f"hidden.{name}")
+                    mask = batch.has_image[:, None].expand(values.shape[:2])
+                    hidden[modality][layer] = Hidden(values, mask, (grid[0], grid[1]))
         return Outputs(
             logits={task: read[level](f"logits.{task}") for task, level in self._levels.items()},
-            speaks=speaks,
+            speaks=rows("speaks") > 0,
             words=kept,
-            pooled={self._modality: rows("pooled")},
-            has={self._modality: speaks},
-            hidden={self._modality: hidden},
+            pooled={modality: rows(f"pooled.{modality}") for modality in self.shape.pooled},
+            has={modality: has[modality] for modality in self.shape.pooled},
+            hidden=hidden,
         )
 
     def _float(self, values: np.ndarray) -> Tensor:
@@ -170,7 +171,7 @@ def _fill(
         with torch.no_grad():
             outputs = teacher(to_device(batch_rows, device))
         local = batch_rows.rows.numpy() - rows[0]
-        for name, (values, ragged) in _named(outputs, teacher.config.modality).items():
+        for name, (values, ragged) in _named(outputs).items():
             flat = _to_numpy(values, name, dtype, f"teacher {teacher.name}, {split.data}/{split.split}", batch_rows.ids)
             length = int(offsets[-1]) if ragged else len(rows)
             if name not in writer.arrays:
@@ -180,23 +181,22 @@ def _fill(
                     writer.arrays[name][offsets[row] : offsets[row + 1]] = flat[i, : counts[row]]
                 else:
                     writer.arrays[name][row] = flat[i]
-        for layer, hidden in outputs.hidden[teacher.config.modality].items():
-            if hidden.grid is not None and f"grid.{layer}" not in writer.arrays:
-                writer.put(f"grid.{layer}", np.array(hidden.grid))
+        for modality, layers in outputs.hidden.items():
+            for layer, hidden in layers.items():
+                if hidden.grid is not None and f"grid.{modality}.{layer}" not in writer.arrays:
+                    writer.put(f"grid.{modality}.{layer}", np.array(hidden.grid))
         done += len(local)
         progress(done, len(rows))
 
 
-def _named(outputs: Outputs, modality: str) -> dict[str, tuple[Tensor, bool]]:
+def _named(outputs: Outputs) -> dict[str, tuple[Tensor, bool]]:
     """Each output by its stored name, and whether it is ragged over words."""
-    named = {
-        "speaks": (outputs.speaks, False),
-        "words": (outputs.words, True),
-        "pooled": (outputs.pooled[modality], False),
-    }
+    named = {"speaks": (outputs.speaks, False), "words": (outputs.words, True)}
+    named |= {f"pooled.{modality}": (values, False) for modality, values in outputs.pooled.items()}
     named |= {f"logits.{task}": (values, values.ndim == 3) for task, values in outputs.logits.items()}
-    for layer, hidden in outputs.hidden[modality].items():
-        named[f"hidden.{layer}"] = (hidden.values, modality == "text")
+    for modality, layers in outputs.hidden.items():
+        for layer, hidden in layers.items():
+            named[f"hidden.{modality}.{layer}"] = (hidden.values, modality == "text")
     return named
 
 
@@ -220,7 +220,7 @@ def _compare(reader: CachedTeacher, teacher: Teacher, corpus: Corpus, dtype: str
     rows = np.unique(np.linspace(0, len(corpus) - 1, CHECKED_ROWS).astype(int))
     batch = to_device(corpus.batch(rows), device)
     with torch.no_grad():
-        live, told = (_named(who(batch), teacher.config.modality) for who in (teacher, reader))
+        live, told = (_named(who(batch)) for who in (teacher, reader))
     for name, (expected, ragged) in live.items():
         mask = (batch.word_mask if ragged else torch.ones_like(batch.has_text)).to(expected.device)
         found, expected = told[name][0].float()[mask], expected.float()[mask]

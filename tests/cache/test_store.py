@@ -169,7 +169,7 @@ def test_a_flipped_byte_is_named(tmp_path: Path):
         fill_cache(text_teacher(corpus), corpus, folder)
 
 
-@pytest.mark.parametrize("name", ["logits.mood", "logits.ner", "pooled", "hidden.0", "words", "speaks"])
+@pytest.mark.parametrize("name", ["logits.mood", "logits.ner", "pooled.text", "hidden.text.0", "words", "speaks"])
 def test_wrong_values_under_a_right_manifest_are_caught_by_the_live_comparison(tmp_path: Path, name: str):
     corpus, folder = corpus_of(tmp_path), tmp_path / "cache"
     fill_cache(text_teacher(corpus), corpus, folder)
