@@ -22,7 +22,7 @@ from mmkd.checkpoint import CheckpointError
 from mmkd.config.problems import ConfigError
 from mmkd.data.base import DataError
 from mmkd.data.corpus import Readers
-from mmkd.lora import add_lora, merge_lora
+from mmkd.lora import LoraError, add_lora, merge_lora
 from mmkd.run import make_ready, run_experiment
 from mmkd.teachers.base import Teacher
 from tiny_project import experiment, make_project, plain_experiment, same_weights
@@ -298,7 +298,7 @@ def test_targets_that_are_not_there_are_refused(near: Path):
     config = (
         experiment(lora_of(plain_experiment())).teachers["bert"].training.lora.model_copy(update={"targets": ("qury",)})
     )
-    with pytest.raises(ValueError, match="qury"):
+    with pytest.raises(LoraError, match=r"found `qury`, .*did you mean `query`\?"):
         add_lora(ready.prepared["bert"].teacher, config)
 
 
