@@ -193,7 +193,7 @@ def test_a_file_of_the_training_rows_teaches_and_has_no_record(near: Path, tmp_p
     assert any(line.startswith("teacher api: no record of its own: it knows nothing about 28 rows") for line in said)
 
 
-def test_an_ensemble_costs_its_members_passes_alone(near: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_ensemble_costs_its_members_passes_alone(near: Path):
     plain = plain_with(both={"kind": "ensemble", "members": {"bert": 1.0}, "tasks": ["sentiment", "ner"]})
     before = sorted((near.parent / "results" / "cache" / "teachers").rglob("manifest.json"))
     records, _ = run(plain, near)
