@@ -163,7 +163,7 @@ class Ours:
         making = Making(folder=folder, dtype="fp16", device=CPU, say=lambda text: None, progress=lambda a, b: None)
         corpora = [self.teacher_corpora[teacher.name]]
         # The weights are those of one seed, and the folder is the arm's own: its name says all that matters.
-        return cached(teacher, {"weights": "seed 0"}, corpora, making, np.random.default_rng(0))
+        return cached(teacher, {"weights": f"{teacher.name}, seed 0"}, corpora, making, np.random.default_rng(0))
 
     def _terms(self, student: Student, speakers: dict[str, Speaker]) -> Terms:
         setting = Setting(self._tasks, student.shape, {name: each.shape for name, each in speakers.items()})

@@ -22,6 +22,7 @@ PACKAGES = (
     "transformers",
     "timm",
     "accelerate",
+    "peft",
     "torchjd",
     "numpy",
     "ray",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from rich.progress import Progress
 from ruamel.yaml import YAML
 from torch import nn
 
-from mmkd import checkpoint
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
 from mmkd.data.account import accounted
@@ -28,9 +27,11 @@ from mmkd.data.corpus import Corpus, Readers
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
 from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
-from mmkd.teach import Prepared, prepare, speakers
-from mmkd.teachers.base import Speaker
+from mmkd.student.stored import save_student
+from mmkd.teach import Prepared, prepare_all, speakers
+from mmkd.teachers.base import Speaker, Teacher
 from mmkd.train import Players, Report, Trained, Watch, mix, train
+from mmkd.types import Batch, Outputs
 from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
 
@@ -104,7 +105,11 @@ def run_experiment(
     records = [read_record(folder / f"seed{seed}" / RECORD) for seed in experiment.seeds]
     for name in experiment.teachers:
         place = folder / f"teacher-{name}"
-        records.append(finished(place, ready) or record_teacher(ready, name, place, command))
+        if unheard := unheard_rows(ready, name):
+            count, first = len(unheard), unheard[0]
+            say(f"teacher {name}: no record of its own: it knows nothing about {count} rows, the first {first}")
+        else:
+            records.append(finished(place, ready) or record_teacher(ready, name, place, command))
     return records
 
 
@@ -141,7 +146,7 @@ def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
     clock = Clock()
     workspace = open_workspace(experiment, near, progress)
     clock.lap("open")
-    prepared = {name: prepare(workspace, name) for name in experiment.teachers}
+    prepared = prepare_all(workspace)
     clock.lap("teach")
     teachers = speakers(workspace, prepared)
     ready = Ready(workspace, prepared, teachers, clock.laps)
@@ -196,7 +201,7 @@ def run_seed(
         corpus = workspace.mix.split("test", workspace.reader("student"))
         splits["test"] = evaluate(student, corpus, workspace.tasks, device)
     clock.lap("evaluate")
-    checkpoint.save(folder / "student", student.state_dict(), {"epoch": trained.epoch, "seed": seed})
+    save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
     return _write(ready, student, trained, splits, seed, None, folder, command, ready.seconds | clock.laps)
 
 
@@ -206,22 +211,52 @@ def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[
     return profiled(folder / PROFILE, ready.teachers.values(), ready.workspace.accelerator.device)
 
 
+class WithoutLabels(nn.Module):
+    """A teacher that is evaluated: it sees no labels, which some teachers weigh their words by."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        """teacher: frozen."""
+        super().__init__()
+        self.teacher = teacher
+
+    def forward(self, batch: Batch) -> Outputs:
+        """What it says about the batch as if no row had a label."""
+        return self.teacher(replace(batch, has_label={t: torch.zeros_like(h) for t, h in batch.has_label.items()}))
+
+
+def unheard_rows(ready: Ready, name: str) -> list[str]:
+    """Ids of the labelled sets' validation and test rows that a teacher knows nothing about."""
+    workspace, nobody = ready.workspace, Readers({}, {})
+    config = workspace.experiment.teachers[name]
+    if config.network:
+        return []
+    corpora = [workspace.mix.split(split, nobody, list(config.tasks)) for split in ("validation", "test")]
+    return [row for corpus in corpora for row in ready.prepared[name].teacher.unheard(corpus)]
+
+
 def record_teacher(ready: Ready, name: str, folder: Path, command: str) -> RunRecord:
     """Evaluate a teacher by itself and write its record: a row of its own in the tables."""
     workspace, prepared, clock = ready.workspace, ready.prepared[name], Clock()
     teacher, device = prepared.teacher, workspace.accelerator.device
     splits = {
         split: evaluate(
-            teacher, workspace.mix.split(split, teacher.readers, list(teacher.tasks)), teacher.tasks, device
+            WithoutLabels(teacher),
+            workspace.mix.split(split, teacher.readers, list(teacher.tasks)),
+            teacher.tasks,
+            device,
         )
         for split in ("validation", "test")
     }
     clock.lap("evaluate")
-    facts = prepared.facts
-    trained = Trained(facts["epoch"], facts["value"], {}, facts["history"])
-    seconds = {"train": facts["seconds"], **clock.laps}
-    seed = teacher.config.finetune.seed
-    return _write(ready, teacher, trained, splits, seed, name, folder, command, seconds)
+    facts, training = prepared.facts, teacher.config.training
+    if training is None:
+        trained, seed, seconds = Trained(0, splits["validation"].mean_score(), {}, []), 0, clock.laps
+    else:
+        trained, seed = Trained(facts["epoch"], facts["value"], {}, facts["history"]), training.seed
+        seconds = {"train": facts["seconds"], **clock.laps}
+    record = _write(ready, teacher, trained, splits, seed, name, folder, command, seconds)
+    prepared.release()
+    return record
 
 
 def _write(

@@ -1,11 +1,12 @@
 """Teachers made ready: fine-tuned once, found again by the hash of what made them, frozen, and cached.
 
 A teacher that lacks the heads for its tasks is trained with the same loop as the student, on the labelled rows of
-the `train` splits; validation chooses its epoch.
+the `train` splits; validation chooses its epoch. One that is served from the cache is not kept in memory.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,13 +20,17 @@ import torch
 from mmkd import checkpoint
 from mmkd.arrays import code_hash
 from mmkd.cache.store import Making, cached
+from mmkd.checkpoint import CheckpointError
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
-from mmkd.data.corpus import Corpus
+from mmkd.config.plugin_base import Finetune, TeacherConfig
+from mmkd.data.corpus import Corpus, Readers
 from mmkd.environment import package_versions
+from mmkd.lora import add_lora, merge_lora
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
 from mmkd.record import hash_of
+from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker, Teacher
 from mmkd.train import Players, mix, train
 from mmkd.workspace import Workspace
@@ -34,7 +39,7 @@ SOURCE = Path(__file__).parent
 CODE = (
     *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
     *("data/relabel.py", "data/sampling.py"),
-    *("encoders", "teachers/base.py"),
+    *("encoders", "heads.py", "teachers/base.py", "lora.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "objective.py", "train.py", "evaluate.py", "teach.py"),
 )
@@ -44,14 +49,29 @@ UNREAD = {"_name_or_path", "transformers_version", "architectures"}
 """Keys of a model's config that say where it came from, and change nothing."""
 
 
-@dataclass(frozen=True)
 class Prepared:
-    """A frozen teacher. identity: what determines its outputs, by name. facts: of its training, for its record."""
+    """A teacher made ready. It is in memory from when it is asked for until it is released, and built again if asked.
 
-    teacher: Teacher
-    identity: dict[str, str]
-    facts: dict[str, Any]
-    folder: Path
+    identity: what determines its outputs, by name. facts: of its training, for its record.
+    """
+
+    def __init__(self, build: Callable[[], Teacher], identity: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+        """build: makes the teacher, frozen and on its device."""
+        self.identity, self.facts = dict(identity), dict(facts)
+        self._build = build
+        self._teacher: Teacher | None = None
+
+    @property
+    def teacher(self) -> Teacher:
+        """The frozen teacher."""
+        if self._teacher is None:
+            with torch.random.fork_rng():  # a new network draws its first weights
+                self._teacher = self._build()
+        return self._teacher
+
+    def release(self) -> None:
+        """Let the teacher go from memory."""
+        self._teacher = None
 
 
 @dataclass(frozen=True)
@@ -63,76 +83,157 @@ class Untrained:
     folder: Path
 
 
-def untrained(workspace: Workspace, name: str) -> Untrained:
+def prepare_all(workspace: Workspace) -> dict[str, Prepared]:
+    """Every teacher of the experiment, in its order; one that speaks for others is made ready after them."""
+    configs = workspace.experiment.teachers
+    found: dict[str, Prepared] = {}
+    for name in sorted(configs, key=lambda each: bool(configs[each].speaks_for)):
+        found[name] = prepare(workspace, name, found)
+    return {name: found[name] for name in configs}
+
+
+def prepare(workspace: Workspace, name: str, others: Mapping[str, Prepared]) -> Prepared:
+    """The teacher of that name, fine-tuned if it has to be and has not been yet. others: those that it speaks for.
+
+    Raises CheckpointError when the weights found are damaged or have other labels, and what the teacher's kind raises.
+    """
+    config = workspace.experiment.teachers[name]
+    if config.training is not None:
+        return _prepare_trained(workspace, name, config.training)
+    members = {member: others[member] for member in config.speaks_for}
+
+    def build() -> Teacher:
+        return _frozen(workspace, _new(workspace, name, {who: member.teacher for who, member in members.items()}))
+
+    teacher = build()
+    if not config.network and not members:
+        teacher.require(workspace.mix.training(Readers({}, {})))
+    origin = {who: hash_of(member.identity) for who, member in members.items()} or teacher.origin()
+    return Prepared(build, {**origin, **_circumstances(workspace, name, config)}, {})
+
+
+def untrained(workspace: Workspace, name: str, training: Finetune) -> Untrained:
     """The network of that name as fine-tuning starts from it, and where its trained weights are looked for."""
     config = workspace.experiment.teachers[name]
-    plugin = plugins.load("teachers", config.kind)
-    tasks = {task: workspace.tasks[task] for task in config.tasks}
-    readers = workspace.reader(name)
-    torch.manual_seed(mix(config.finetune.seed))
-    teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
+    torch.manual_seed(mix(training.seed))
+    teacher = _new(workspace, name, {})
     made_from = {
         "start": checkpoint.weights_hash(teacher.state_dict()),  # pretrained ones too, wherever they came from
         "networks": _networks(teacher),
         "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
-        "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
+        "tasks": _classes(workspace, config),
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
         "labels": {m.name: {t: m.labels(t) for t in config.tasks if t in m.tasks} for m in workspace.mix.members},
         "readers": _reads(workspace, name),
         "code": _code_of(workspace, name),
-        "packages": {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm"}},
+        "packages": _packages(),
     }
     return Untrained(teacher, made_from, workspace.places.teachers / f"{name}-{hash_of(made_from)[:16]}")
 
 
-def prepare(workspace: Workspace, name: str) -> Prepared:
-    """The teacher of that name, fine-tuned if it has not been yet.
-
-    Raises CheckpointError when the weights found are damaged.
-    """
-    start = untrained(workspace, name)
-    teacher, made_from, folder = start.teacher, start.made_from, start.folder
+def _prepare_trained(workspace: Workspace, name: str, training: Finetune) -> Prepared:
+    config = workspace.experiment.teachers[name]
+    start = untrained(workspace, name, training)
+    teacher, folder, tasks = start.teacher, start.folder, start.teacher.tasks
+    networks = hash_of(start.made_from["networks"])
     if not checkpoint.exists(folder):
-        facts = _finetune(workspace, teacher, folder)
-        checkpoint.save(folder, teacher.state_dict(), facts)
-    weights, facts, sha256 = checkpoint.load(folder)
-    teacher.load_state_dict(weights)
+        facts = _finetune(workspace, teacher, training, folder)
+        labels = {task: list(own.labels) for task, own in tasks.items()}
+        checkpoint.save(folder, teacher.state_dict(), {**facts, "labels": labels})
+    _, facts, sha256 = checkpoint.load(folder)
+    _require_labels(folder, facts, tasks)
+
+    def build() -> Teacher:
+        new = _new(workspace, name, {})
+        new.load_state_dict(checkpoint.load(folder)[0])
+        return _frozen(workspace, new)
+
+    return Prepared(build, {"weights": sha256, "networks": networks, **_circumstances(workspace, name, config)}, facts)
+
+
+def _require_labels(folder: Path, facts: Mapping[str, Any], tasks: Mapping[str, Task]) -> None:
+    """Raises CheckpointError when the weights were trained for labels of another order."""
+    for name, task in tasks.items():
+        if (found := facts["labels"].get(name)) != list(task.labels):
+            raise CheckpointError(
+                f"{folder}: trained for the labels {found} of {name}, in this order; the task has {list(task.labels)}; "
+                "delete the folder and run again"
+            )
+
+
+def _new(workspace: Workspace, name: str, members: Mapping[str, Speaker]) -> Teacher:
+    """A teacher as its kind makes it; new heads come from torch's random state."""
+    config = workspace.experiment.teachers[name]
+    kind = plugins.load("teachers", config.kind).Teacher
+    tasks = {task: workspace.tasks[task] for task in config.tasks}
+    made_from = (config, name, tasks, workspace.reader(name))
+    teacher: Teacher = kind(*made_from, members) if config.speaks_for else kind(*made_from)
+    return teacher
+
+
+def _frozen(workspace: Workspace, teacher: Teacher) -> Teacher:
     teacher.to(workspace.accelerator.device)
     teacher.freeze()
-    identity = {
-        "weights": sha256,
-        "code": made_from["code"],
-        "config": hash_of(made_from["config"]),
-        "reads": hash_of(made_from["readers"]),
-        "networks": hash_of(made_from["networks"]),
-        "classes": hash_of(made_from["tasks"]),
-        "layers": str(list(teacher.config.layers)),
-        "packages": hash_of(made_from["packages"]),
+    return teacher
+
+
+def _circumstances(workspace: Workspace, name: str, config: TeacherConfig) -> dict[str, str]:
+    """What a teacher's outputs depend on beside its weights, by name."""
+    plain = config.model_dump(mode="json", by_alias=True, exclude={"layers"})
+    layers = {modality: list(config.layers_of(modality)) for modality in config.modalities}
+    return {
+        "code": _code_of(workspace, name),
+        "config": hash_of(plain),
+        "classes": hash_of(_classes(workspace, config)),
+        "reads": hash_of(_reads(workspace, name)),
+        "layers": json.dumps(layers),
+        "packages": hash_of(_packages()),
         "device": workspace.accelerator.device.type,
     }
-    return Prepared(teacher, identity, facts, folder)
+
+
+def _classes(workspace: Workspace, config: TeacherConfig) -> dict[str, list[Any]]:
+    """Each task, with its labels in their order."""
+    tasks = {task: workspace.tasks[task] for task in config.tasks}
+    return {name: [task.config.model_dump(mode="json"), list(task.labels)] for name, task in tasks.items()}
+
+
+def _packages() -> dict[str, str]:
+    return {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm", "peft"}}
 
 
 def speakers(workspace: Workspace, prepared: Mapping[str, Prepared], share: float | None = None) -> dict[str, Speaker]:
     """The teachers that the losses use, cached or live. The cache holds every view that the experiment has.
 
-    share: of the rows, those that each teacher is asked about again; None for the few that each use asks for.
+    A network that speaks from the cache is released: no part of it stays in memory. share: of the rows, those that
+    each teacher is asked about again; None for the few that each use asks for.
     """
-    settings, augment = workspace.experiment.train, workspace.experiment.augment
+    configs = workspace.experiment.teachers
     used = sorted({needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()})
-    if not settings.cache:
+    if not workspace.experiment.train.cache:
         return {name: prepared[name].teacher for name in used}
-    views = (augment.views or 1) if augment is not None else 1
-    found: dict[str, Speaker] = {}
+    own = sorted({name for each in used for name in configs[each].speaks_for or (each,)})
+    found = {
+        name: _from_cache(workspace, name, prepared[name], share) if configs[name].network else prepared[name].teacher
+        for name in own
+    }
     for name in used:
-        corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
-        bar = workspace.follow(f"cache {name}")
-        making = making_of(workspace, bar)
-        # The rows that are asked for again are others on each use; no result depends on them.
-        fresh = np.random.default_rng()
-        found[name] = cached(prepared[name].teacher, prepared[name].identity, corpora, making, fresh, share)
-        bar(1, 1)
-    return found
+        if names := configs[name].speaks_for:
+            found[name] = _frozen(workspace, _new(workspace, name, {member: found[member] for member in names}))
+    return {name: found[name] for name in used}
+
+
+def _from_cache(workspace: Workspace, name: str, prepared: Prepared, share: float | None) -> Speaker:
+    augment = workspace.experiment.augment
+    views = (augment.views or 1) if augment is not None else 1
+    corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
+    bar = workspace.follow(f"cache {name}")
+    # The rows that are asked for again are others on each use; no result depends on them.
+    fresh = np.random.default_rng()
+    said = cached(prepared.teacher, prepared.identity, corpora, making_of(workspace, bar), fresh, share)
+    prepared.release()
+    bar(1, 1)
+    return said
 
 
 def making_of(workspace: Workspace, progress: Callable[[int, int], None]) -> Making:
@@ -162,24 +263,27 @@ def learners(teacher: Teacher) -> Players:
     return Players(teacher, {}, terms, fixed.Weighting(fixed.Config(), list(teacher.tasks)), teacher.tasks)
 
 
-def finetune_settings(teacher: Teacher) -> Train:
+def finetune_settings(training: Finetune) -> Train:
     """How the loop runs while it fine-tunes a teacher."""
-    return Train(**teacher.config.finetune.model_dump(exclude={"seed"}))
+    return Train(**training.model_dump(exclude={"seed", "lora"}))
 
 
-def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str, Any]:
+def _finetune(workspace: Workspace, teacher: Teacher, settings: Finetune, folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     readers, tasks = teacher.readers, list(teacher.tasks)
+    adapted = None if settings.lora is None else add_lora(teacher, settings.lora)
     trained = train(
         learners(teacher),
         partial(_always, workspace.mix.split("train", readers, tasks)),
         workspace.mix.split("validation", readers, tasks),
-        finetune_settings(teacher),
-        teacher.config.finetune.seed,
+        finetune_settings(settings),
+        settings.seed,
         workspace.accelerator,
         folder.parent / "logs" / folder.name,
         progress=workspace.follow(f"fine-tune {teacher.name}"),
     )
+    if adapted is not None:
+        merge_lora(adapted)
     return {
         "epoch": trained.epoch,
         "value": trained.value,
@@ -203,6 +307,7 @@ def _reads(workspace: Workspace, name: str) -> list[str]:
 
 def _code_of(workspace: Workspace, name: str) -> str:
     config = workspace.experiment.teachers[name]
-    kinds = {Path(str(plugins.load("teachers", config.kind).__file__))}
+    plugin = plugins.load("teachers", config.kind)
+    kinds = {Path(str(plugin.__file__))}
     kinds |= {Path(str(plugins.load("tasks", workspace.tasks[t].config.kind).__file__)) for t in config.tasks}
-    return code_hash(*(SOURCE / part for part in CODE), *sorted(kinds))
+    return code_hash(*(SOURCE / part for part in (*CODE, *plugin.Teacher.code)), *sorted(kinds))

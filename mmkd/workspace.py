@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -12,7 +12,6 @@ from accelerate.state import AcceleratorState
 from rich.progress import Progress
 
 from mmkd.config import plugins
-from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.config.experiment import Experiment
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.mix import Mix
@@ -97,7 +96,7 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
     Raises what `Mix` and the tokenizers raise for data or models that are missing or not as they must be.
     """
     places = Places.near(near)
-    follow = partial(follow_in, progress)
+    follow = functools.partial(follow_in, progress)
     mix = Mix(experiment.data, experiment.tasks, near, places.cache / "data", experiment.augment, follow)
     tasks = {
         name: plugins.load("tasks", config.kind).Task(config, name, mix.labels(name))
@@ -112,15 +111,16 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
 
 
 def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
-    encoders = dict(experiment.teachers) | {
-        READER: experiment.student.text,
-        f"{READER} image": experiment.student.image,
-    }
-    texts = (
-        mix.labelled_texts() if any(isinstance(e, TextEncoder) and e.model is None for e in encoders.values()) else []
-    )
-    text = {name: text_reader(e, texts, folder) for name, e in encoders.items() if isinstance(e, TextEncoder)}
-    image = {
-        name.removesuffix(" image"): ImageReader(e.size) for name, e in encoders.items() if isinstance(e, ImageEncoder)
-    }
+    """Every network's own tokenizer and image size. Texts are read once, and only for a tokenizer that needs them."""
+    texts = functools.cache(mix.labelled_texts)
+    student = experiment.student
+    text, image = {}, {}
+    if student.text is not None:
+        text[READER] = text_reader(student.text, texts() if student.text.model is None else (), folder)
+    if student.image is not None:
+        image[READER] = ImageReader(student.image.size)
+    for name, config in experiment.teachers.items():
+        own = plugins.load("teachers", config.kind).Teacher.readers_of(config, name, texts, folder)
+        text |= own.text
+        image |= own.image
     return Readers(text, image)

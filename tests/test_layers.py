@@ -26,12 +26,15 @@ LAYERS = (
         "show",
         "tasks",
         "encoders",
+        "heads",
+        "checkpoint",
+        "student",
         "teachers",
         "cache",
         "losses",
     ),
-    *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "lessons", "processes"),
-    *("watch", "train", "workspace", "teach", "plan"),
+    *("weighting", "environment", "objective", "evaluate", "lessons", "processes"),
+    *("watch", "train", "workspace", "lora", "teach", "plan"),
     *("report", "run", "sweep", "api", "cli_data", "cli_cache", "cli"),
 )
 PLUGINS = {

@@ -287,7 +287,7 @@ def test_test_labels_reach_neither_selection_nor_weights(project: Path, monkeypa
 def test_the_teacher_is_found_again_and_follows_what_made_it(copied, monkeypatch: pytest.MonkeyPatch):
     near, _ = copied
     trained: list[str] = []
-    teach = mmkd.run.prepare.__globals__["train"]
+    teach = mmkd.teach.train
 
     def spy(players: Any, *arguments: Any, **options: Any) -> Any:
         trained.append(players.network.name)

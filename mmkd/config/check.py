@@ -45,6 +45,10 @@ def check_whole(parts: Parts, experiment: Experiment) -> list[Problem]:
     if experiment.train.cache and experiment.train.live != Live():
         text = "no teacher runs live: the cache speaks in their place; expected it with `train.cache: false`"
         problems.append(parts.problem(("train", "live"), text))
+    for name, teacher in experiment.teachers.items():
+        if augment is not None and not teacher.sees_views:
+            text = f"the teacher `{name}` speaks about rows alone; expected no `augment`, or teachers that read views"
+            problems.append(parts.problem(("teachers", name), text))
     return problems
 
 
@@ -86,8 +90,35 @@ def _check_teachers(parts: Parts) -> Iterator[Problem]:
             path = ("teachers", name, "tasks", number)
             if parts.lacks("tasks", task):
                 yield unknown(parts, path, "task", task)
-            elif task in parts.tasks and parts.tasks[task].level == "word" and teacher.modality != "text":
+            elif task in parts.tasks and parts.tasks[task].level == "word" and not teacher.over_words:
                 yield parts.problem(path, f"`{task}` is over words; expected tasks over examples of an image teacher")
+        yield from _check_members(parts, name, teacher)
+
+
+def _check_members(parts: Parts, name: str, teacher: TeacherConfig) -> Iterator[Problem]:
+    """What a teacher that speaks for others expects of them."""
+    for member in teacher.speaks_for:
+        path: KeyPath = ("teachers", name, "members", member)
+        if parts.lacks("teachers", member):
+            yield unknown(parts, path, "teacher", member)
+        elif member in parts.teachers and parts.teachers[member].speaks_for:
+            text = f"`{member}` speaks for others itself; expected teachers that speak for themselves"
+            yield parts.problem(path, text)
+    own = {member: parts.teachers[member] for member in teacher.speaks_for if member in parts.teachers}
+    if not own or len(own) < len(teacher.speaks_for):
+        return
+    heard: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for number, task in enumerate(teacher.tasks):
+        if task not in parts.tasks:
+            continue
+        path, who = ("teachers", name, "tasks", number), tuple(each for each in own if task in own[each].tasks)
+        first, others = heard.setdefault(parts.tasks[task].level, (task, who))
+        if not who:
+            yield parts.problem(path, f"no member has a head for `{task}`; expected one of {listed(list(own))} to have")
+        elif who != others:
+            # whether a network speaks about an example is one answer for all tasks
+            text = f"`{task}` has the members {listed(list(who))} and `{first}` has {listed(list(others))}"
+            yield parts.problem(path, f"{text}; expected the same, or an ensemble for each")
 
 
 def _check_losses(parts: Parts) -> Iterator[Problem]:
@@ -116,15 +147,23 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
             key = parts.find(path, task, "task")
             advice = f"expected one of its tasks ({listed(teacher.tasks)}), or `{task}` in teachers.{name}.tasks"
             yield parts.problem(key, f"the teacher `{name}` has no head for `{task}`; {advice}")
+    if need.modality is not None and need.modality not in teacher.modalities:
+        reads = " and ".join(teacher.modalities)
+        found = f"reads {reads}" if reads else "gives logits alone"
+        message = f"the teacher `{name}` {found}; expected one that reads {need.modality}"
+        yield parts.problem(_teacher_key(parts, path, need), message)
+        return
+    if need.pooled and not teacher.modalities:
+        message = f"the teacher `{name}` gives logits alone; expected one with a pooled feature"
+        yield parts.problem(_teacher_key(parts, path, need), message)
+    modalities = teacher.modalities if need.modality is None else (need.modality,)
+    layers = [each for modality in modalities for each in teacher.layers_of(modality)]
     for layer in need.layers:
-        if layer not in teacher.layers:
+        if layer not in layers:
             key = parts.find(path, layer, "layer")
-            kept = listed([str(each) for each in teacher.layers])
+            kept = listed([str(each) for each in layers])
             advice = f"expected one of its layers ({kept}), or {layer} in teachers.{name}.layers"
             yield parts.problem(key, f"the teacher `{name}` does not keep layer {layer}; {advice}")
-    if need.modality is not None and teacher.modality != need.modality:
-        message = f"the teacher `{name}` reads {teacher.modality}; expected one that reads {need.modality}"
-        yield parts.problem(_teacher_key(parts, path, need), message)
 
 
 def _check_logits(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:
@@ -177,6 +216,9 @@ def check_files(parts: Parts, folder: Path) -> list[Problem]:
     if parts.student is not None:
         encoders |= {("student", "text"): parts.student.text, ("student", "image"): parts.student.image}
     problems: list[Problem] = []
+    for name, teacher in parts.teachers.items():
+        for key, named in teacher.files().items():
+            problems += _missing(parts, ("teachers", name, key), named, folder, True)
     for path, encoder in encoders.items():
         if isinstance(encoder, TextEncoder) and encoder.model is not None:
             problems += _missing(parts, (*path, "model"), encoder.model, folder, is_local(encoder.model))

@@ -150,11 +150,13 @@ def _check_coverage(parts: Parts, cards: Mapping[str, CardLike]) -> Iterator[Pro
             advice = f"the cards have {listed(theirs)}; name it in data.NAME.tasks{did_you_mean(task, theirs)}"
             yield parts.problem(("tasks", task), f"no data set labels this task; {advice}")
     modalities = {modality for card in cards.values() for modality in card.modalities}
-    readers: dict[KeyPath, str] = {("teachers", name): teacher.modality for name, teacher in parts.teachers.items()}
+    readers: list[tuple[KeyPath, str]] = [
+        (("teachers", name), modality) for name, teacher in parts.teachers.items() for modality in teacher.modalities
+    ]
     if parts.student is not None:
         encoders = {"text": parts.student.text, "image": parts.student.image}
-        readers |= {("student", modality): modality for modality, encoder in encoders.items() if encoder is not None}
-    for path, modality in readers.items():
+        readers += [(("student", modality), modality) for modality, encoder in encoders.items() if encoder is not None]
+    for path, modality in readers:
         if modality not in modalities:
             yield parts.problem(
                 path, f"reads {modality}, and no data set has any; the cards have {listed(sorted(modalities))}"

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, Strict
 
 from mmkd.config.schedule import Coefficient
-from mmkd.config.section import Integers, Names, NonNegativeFloat, Plugin, PositiveFloat, PositiveInt, Section
+from mmkd.config.section import Names, NonNegativeFloat, Plugin, PositiveFloat, PositiveInt, Section
 
 Modality = Literal["text", "image"]
 
@@ -49,10 +49,24 @@ class TaskConfig(Plugin):
     labels: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)] | None = None
 
 
+class Lora(Section):
+    """Low-rank adaptation (LoRA, 2106.09685): the model stays as it is, but for a product of two thin matrices.
+
+    rank: of the product. alpha: it is multiplied by alpha / rank. targets: the layers that it is added to, by the end
+    of their names (`query`, `value` for BERT). dropout: on what enters it.
+    """
+
+    rank: PositiveInt = 8
+    alpha: PositiveInt = 16
+    targets: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
 class Finetune(Section):
     """How a teacher without heads for its tasks is trained on the labelled training rows, once for all runs.
 
     lr: peak learning rate of AdamW. patience: epochs without a better validation score before it stops.
+    lora: train a low-rank addition and the heads alone; it is merged into the model afterwards.
     """
 
     epochs: PositiveInt = 10
@@ -62,16 +76,48 @@ class Finetune(Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     patience: PositiveInt = 3
     seed: Annotated[int, Field(ge=0)] = 0
+    lora: Lora | None = None
 
 
 class TeacherConfig(Plugin):
-    """A teacher: the tasks that it has heads for, the hidden layers that it keeps (block n, counted from 0)."""
+    """A teacher: the tasks that it speaks about, and what kind of thing it is.
 
-    modality: ClassVar[Modality]
+    network: whether it must run to speak, so that its outputs are cached. Otherwise it speaks from what is stored.
+    sees_views: whether it can speak about an augmented view of a row, or about the row alone.
+    """
+
+    network: ClassVar[bool] = True
+    sees_views: ClassVar[bool] = True
 
     tasks: Names
-    layers: Integers = ()
-    finetune: Finetune = Finetune()
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Those that it gives features of."""
+        return ()
+
+    @property
+    def over_words(self) -> bool:
+        """Whether it can speak about words."""
+        return "text" in self.modalities
+
+    @property
+    def training(self) -> Finetune | None:
+        """How it is trained before it teaches; None for a teacher that is ready as it is."""
+        return None
+
+    @property
+    def speaks_for(self) -> tuple[str, ...]:
+        """Other teachers of the experiment, whose voices it joins."""
+        return ()
+
+    def layers_of(self, modality: Modality) -> tuple[int, ...]:
+        """The hidden layers of a modality that it keeps (block n, counted from 0)."""
+        return ()
+
+    def files(self) -> dict[str, str]:
+        """Files and folders of this machine that it reads, by the key that names them."""
+        return {}
 
 
 class LossConfig(Plugin):

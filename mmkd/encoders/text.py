@@ -67,7 +67,7 @@ class TextEncoder(nn.Module):
         weights, kept = word_weights(tokens.word, words, self.pooling)
         last = out.last_hidden_state  # some models normalise it once more than their last hidden state
         layers = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.layers}
-        hidden = {n: Hidden(_to_words(weights, values), kept) for n, values in layers.items()}
+        hidden = {n: Hidden(to_words(weights, values), kept) for n, values in layers.items()}
         return Encoded(masked_mean(last, tokens.mask), hidden)
 
 
@@ -86,7 +86,8 @@ def word_weights(
     return belongs / counts.clamp(min=1)[:, None, :], counts > 0
 
 
-def _to_words(weights: Float[Tensor, "B S W"], values: Float[Tensor, "B S D"]) -> Float[Tensor, "B W D"]:
+def to_words(weights: Float[Tensor, "B S W"], values: Float[Tensor, "B S D"]) -> Float[Tensor, "B W D"]:
+    """Values of sub-tokens as those of words, by `word_weights`."""
     return einsum(weights.to(values.dtype), values, "b s w, b s d -> b w d")
 
 

@@ -16,8 +16,8 @@ from mmkd.data.corpus import Readers
 from mmkd.encoders.base import Encoded
 from mmkd.encoders.image import ImageEncoder
 from mmkd.encoders.text import TextEncoder
+from mmkd.heads import apply_heads, heads
 from mmkd.tasks.base import Task
-from mmkd.teachers.base import apply_heads, heads
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
 
 READER = "student"

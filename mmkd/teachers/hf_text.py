@@ -3,30 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
 from mmkd.config.encoders import TextEncoder as TextEncoderConfig
-from mmkd.config.plugin_base import Modality, TeacherConfig
+from mmkd.config.plugin_base import Finetune, Modality, TeacherConfig
+from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
+from mmkd.data.tokens import text_reader
 from mmkd.encoders.text import TextEncoder
+from mmkd.heads import apply_heads, heads
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
-from mmkd.teachers.base import apply_heads, heads
+from mmkd.teachers.base import Texts
 from mmkd.types import Batch, Outputs, OutputShape
 
 
 class Config(TextEncoderConfig, TeacherConfig):
-    """dropout: before the heads, while the teacher is fine-tuned."""
+    """layers: the hidden layers to keep. dropout: before the heads, while the teacher is fine-tuned."""
 
     kind: Literal["hf_text"] = "hf_text"
-    modality: ClassVar[Modality] = "text"
+    layers: Integers = ()
+    finetune: Finetune = Finetune()
     dropout: float = 0.1
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Text."""
+        return ("text",)
+
+    @property
+    def training(self) -> Finetune:
+        """Its new heads, and the encoder with them."""
+        return self.finetune
+
+    def layers_of(self, modality: Modality) -> tuple[int, ...]:
+        """Blocks, by word."""
+        return self.layers if modality == "text" else ()
 
 
 class Teacher(Base):
     """Reads the text; says nothing about an example without text."""
+
+    config: Config
+
+    @classmethod
+    def readers_of(cls, config: Config, name: str, texts: Texts, folder: Path) -> Readers:
+        """Its own tokenizer."""
+        return Readers({name: text_reader(config, texts() if config.model is None else (), folder)}, {})
 
     def __init__(self, config: Config, name: str, tasks: Mapping[str, Task], readers: Readers) -> None:
         """Build the encoder and its heads.

@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 from mmkd.config.encoders import ImageEncoder as ImageEncoderConfig
-from mmkd.config.plugin_base import Modality, TeacherConfig
+from mmkd.config.plugin_base import Finetune, Modality, TeacherConfig
+from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
+from mmkd.data.pixels import ImageReader
 from mmkd.encoders.image import ImageEncoder
+from mmkd.heads import apply_heads, heads
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
-from mmkd.teachers.base import apply_heads, heads
+from mmkd.teachers.base import Texts
 from mmkd.types import Batch, Outputs, OutputShape
 
 
 class Config(ImageEncoderConfig, TeacherConfig):
-    """dropout: before the heads, while the teacher is fine-tuned."""
+    """layers: the hidden layers to keep. dropout: before the heads, while the teacher is fine-tuned."""
 
     kind: Literal["timm"] = "timm"
-    modality: ClassVar[Modality] = "image"
+    layers: Integers = ()
+    finetune: Finetune = Finetune()
     dropout: float = 0.1
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Images."""
+        return ("image",)
+
+    @property
+    def training(self) -> Finetune:
+        """Its new heads, and the encoder with them."""
+        return self.finetune
+
+    def layers_of(self, modality: Modality) -> tuple[int, ...]:
+        """timm's intermediates, by position of the image."""
+        return self.layers if modality == "image" else ()
 
 
 class Teacher(Base):
     """Reads the image; says nothing about an example without one, and nothing about words."""
+
+    config: Config
+
+    @classmethod
+    def readers_of(cls, config: Config, name: str, texts: Texts, folder: Path) -> Readers:
+        """Pixels of its own size."""
+        return Readers({}, {name: ImageReader(config.size)})
 
     def __init__(self, config: Config, name: str, tasks: Mapping[str, Task], readers: Readers) -> None:
         """Build the encoder and its heads.

@@ -1,0 +1,120 @@
+"""An earlier run's student as a teacher: born-again networks (1805.04770), teaching assistants (1902.03393)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, Strict
+
+from mmkd.checkpoint import CheckpointError
+from mmkd.config.local import local_path
+from mmkd.config.plugin_base import Modality, TeacherConfig
+from mmkd.config.section import Integers
+from mmkd.data.corpus import Readers
+from mmkd.student.stored import Stored, read_student
+from mmkd.student.student import READER
+from mmkd.tasks.base import Task
+from mmkd.teachers.base import Teacher as Base
+from mmkd.teachers.base import Texts
+from mmkd.types import Batch, Outputs, OutputShape
+
+if TYPE_CHECKING:
+    from mmkd.student.student import Student
+
+
+class Config(TeacherConfig):
+    """run: folder of one seed of a run, or the record in it, from the working folder or below MMKD_DATA.
+
+    reads: the modalities that the run's student reads. layers: hidden layers to keep, by modality.
+    """
+
+    kind: Literal["run"] = "run"
+    run: str
+    reads: Annotated[tuple[Modality, ...], Strict(False), Field(min_length=1)]
+    layers: dict[Modality, Integers] = {}
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """As stated."""
+        return self.reads
+
+    def layers_of(self, modality: Modality) -> tuple[int, ...]:
+        """Blocks of that modality's encoder."""
+        return self.layers.get(modality, ())
+
+    def files(self) -> dict[str, str]:
+        """The run's folder."""
+        return {"run": self.run}
+
+
+class Teacher(Base):
+    """Speaks as the student did: about any example with a modality that it reads, and about the words it reads."""
+
+    code = ("student", "heads.py", "checkpoint.py")
+    config: Config
+
+    def __init__(self, config: Config, name: str, tasks: Mapping[str, Task], readers: Readers) -> None:
+        """Build the student with its weights.
+
+        Raises CheckpointError for a folder that holds no whole student, and for one that reads other modalities, lacks
+        a task, or has a task's labels in another order. ValueError for a layer that it does not have.
+        """
+        super().__init__(config, name, tasks, readers)
+        stored = _stored(config)
+        _require_same(stored, config, name, tasks)
+        self.student: Student = stored.student({modality: config.layers_of(modality) for modality in config.reads})
+        shape = self.student.shape
+        hidden: dict[str, dict[int, int]] = {
+            modality: {layer: shape.hidden[modality][layer] for layer in config.layers_of(modality)}
+            for modality in config.reads
+        }
+        self.shape = OutputShape(shape.pooled, hidden, shape.depth)
+
+    @classmethod
+    def readers_of(cls, config: Config, name: str, texts: Texts, folder: Path) -> Readers:
+        """The tokenizer and the image size that the student was trained with."""
+        own = _stored(config).readers
+        text, image = own.text.get(READER), own.image.get(READER)
+        return Readers({} if text is None else {name: text}, {} if image is None else {name: image})
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Logits of its tasks, the projected feature of each modality, and the layers kept."""
+        own = replace(
+            batch,
+            tokens={READER: batch.tokens[self.name]} if "text" in self.config.reads else {},
+            images={READER: batch.images[self.name]} if "image" in self.config.reads else {},
+        )
+        said = self.student(own)
+        kept = {
+            modality: {layer: said.hidden[modality][layer] for layer in layers}
+            for modality, layers in self.shape.hidden.items()
+        }
+        logits = {task: said.logits[task] for task in self.tasks}
+        return Outputs(logits, said.speaks, said.words, said.pooled, said.has, kept)
+
+
+def _stored(config: Config) -> Stored:
+    path = local_path(config.run)
+    if path is None:
+        raise CheckpointError(f"run: found no {config.run}, in the working folder or below MMKD_DATA")
+    return read_student(path.parent if path.is_file() else path)
+
+
+def _require_same(stored: Stored, config: Config, name: str, tasks: Mapping[str, Task]) -> None:
+    what, where = f"the student of {config.run}", f"teachers.{name}"
+    reads = [modality for modality, one in (("text", stored.config.text), ("image", stored.config.image)) if one]
+    if sorted(reads) != sorted(config.reads):
+        raise CheckpointError(f"{where}.reads: found {list(config.reads)}; {what} reads {reads}")
+    for task, ours in tasks.items():
+        if task not in stored.tasks:
+            raise CheckpointError(f"{where}.tasks: {what} has no head for {task}; it has {list(stored.tasks)}")
+        theirs = stored.tasks[task]
+        if (theirs.labels, theirs.level, theirs.config.logits) != (ours.labels, ours.level, ours.config.logits):
+            raise CheckpointError(
+                f"{where}.tasks: {task} of {what} is of the kind {theirs.config.kind} with the labels "
+                f"{list(theirs.labels)}; here it is of the kind {ours.config.kind} with {list(ours.labels)}; expected "
+                f"the same labels in the same order, as `tasks.{task}.labels` can state them"
+            )
