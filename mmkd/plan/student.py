@@ -44,7 +44,7 @@ def plan_student(workspace: Workspace, teachers: Mapping[str, Speaker], views: P
     experiment, device = workspace.experiment, workspace.accelerator.device
     settings = experiment.train
     players = make_players(workspace, teachers)
-    trial = try_student(workspace, players, views, measure, "try training")
+    trial = try_student(workspace, players, views, measure)
     sizes = workspace.training(Readers({}, {})).sizes()
     rows = sum(rows_per_epoch(sizes, experiment.mixing).values())
     batches = batches_per_epoch(sizes, settings.batch_size, experiment.mixing)
@@ -96,7 +96,7 @@ def make_players(workspace: Workspace, teachers: Mapping[str, Speaker]) -> Playe
     return Players(student, teachers, workspace.terms(student, teachers), workspace.weighting(), workspace.tasks)
 
 
-def try_student(workspace: Workspace, players: Players, views: Path, measure: bool, label: str) -> Trial:
+def try_student(workspace: Workspace, players: Players, views: Path, measure: bool) -> Trial:
     """A few steps of the first seed."""
     experiment = workspace.experiment
     names = (READER, *players.teachers)
@@ -113,7 +113,7 @@ def try_student(workspace: Workspace, players: Players, views: Path, measure: bo
         experiment.seeds[0],
         workspace.accelerator,
         measure,
-        workspace.follow(label),
+        workspace.follow("try training" if players.teachers else "try the student alone"),
         experiment.mixing,
     )
 
