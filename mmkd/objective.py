@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class Terms(nn.Module):
         A task's term without a row in the batch is left out, of the values too; so is a task without any such term.
         Raises NonFiniteTerm for a term that is not finite.
         """
-        values: dict[str, float] = {}
+        found: dict[str, Tensor] = {}
         by_task: dict[str, Tensor] = {}
         rest: Tensor | None = None
         for name, loss in self.losses.items():
@@ -51,19 +52,27 @@ class Terms(nn.Module):
             group = loss.config.group
             if group is not None and not present(loss, group, student, teachers, batch):
                 continue
-            value = loss(student, teachers, batch)
-            values[name] = float(value.detach())
-            if not torch.isfinite(value):
-                raise NonFiniteTerm(
-                    f"step {step}: losses.{name} is {values[name]}; samples {', '.join(batch.ids)}; "
-                    "look at these rows, lower train.lr, or set train.clip"
-                )
+            value = found[name] = loss(student, teachers, batch)
             term = value_at(loss.config.weight, progress) * value
             if group is None:
                 rest = term if rest is None else rest + term
             else:
                 by_task[group] = by_task[group] + term if group in by_task else term
-        return Objective(values, by_task, rest)
+        return Objective(_read(found, batch, step), by_task, rest)
+
+
+def _read(found: Mapping[str, Tensor], batch: Batch, step: int) -> dict[str, float]:
+    """The terms' values, brought from the device in one go: each transfer would wait for all that was asked of it."""
+    if not found:
+        return {}
+    values = dict(zip(found, torch.stack([value.detach().float() for value in found.values()]).tolist(), strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteTerm(
+                f"step {step}: losses.{name} is {value}; samples {', '.join(batch.ids)}; "
+                "look at these rows, lower train.lr, or set train.clip"
+            )
+    return values
 
 
 def present(loss: Loss, task: str, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from torch.utils.tensorboard import SummaryWriter
 from mmkd.config.experiment import Train
 from mmkd.config.mixing import Mixing, Size
 from mmkd.data.base import DataError
-from mmkd.data.batches import load, to_device
+from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch, training_batches
 from mmkd.evaluate import evaluate
+from mmkd.lessons import lessons
 from mmkd.objective import Objective, Terms
+from mmkd.processes import average_over_processes, is_read_again, share_of, told_by_all, told_by_main
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker
 from mmkd.types import Batch
@@ -75,7 +78,8 @@ def train(
     """Train the network, and keep the weights of its best validation epoch.
 
     corpus_of: the training rows of an epoch, counted from 0: the same rows in every epoch, or views of them.
-    All randomness derives from `seed` and the number of the epoch or step. progress: called with steps done, in all.
+    All randomness derives from `seed` and the number of the epoch, step and process. progress: called with steps done,
+    in all. In several processes, each returns the weights; the main one's are those that were evaluated.
     watch: may look at the time, and changes nothing.
     Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task.
     """
@@ -86,26 +90,28 @@ def train(
     shared = [p for name, p in network.named_parameters() if not name.startswith("heads.") and p.requires_grad]
     corpus = corpus_of(0)
     per_epoch = math.ceil(batches_per_epoch(corpus.sizes(), settings.batch_size, mixing) / settings.accumulate)
-    optimizer = torch.optim.AdamW(decay_groups(trainees, players.weighting, settings.weight_decay), lr=settings.lr)
+    # One pass over each parameter, in place of one for each of the update's operations: some ten times as fast.
+    groups = decay_groups(trainees, players.weighting, settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
     best: Trained | None = None
     history: list[dict[str, Any]] = []
     step = 0
-    with SummaryWriter(str(logs)) as writer:
+    own_stream = [accelerator.process_index] if accelerator.process_index else []
+    with _writer(logs, accelerator) as writer, lessons(players.teachers, settings.live, device) as taught:
         for epoch in range(settings.epochs):
             watch("loading")
             network.train()
             sums = Sums()
             corpus = corpus if epoch == 0 else corpus_of(epoch)
             batches = training_batches(corpus.words(), corpus.sizes(), settings.batch_size, mixing, seed, epoch)
-            for number, batch in enumerate(load(corpus, batches, settings.workers), start=1):
-                torch.manual_seed(mix(seed, epoch, number))
-                batch = to_device(batch, device)
+            shares = [share_of(rows, accelerator) for rows in batches]
+            for number, (batch, said) in enumerate(taught(load(corpus, shares, settings.workers)), start=1):
+                torch.manual_seed(mix(seed, epoch, number, *own_stream))
                 done = step / (per_epoch * settings.epochs)
                 watch("student")
                 with accelerator.autocast():
                     student = network(batch)
-                    said = {name: teacher(batch) for name, teacher in players.teachers.items()}
                     watch("losses")
                     objective = players.terms(student, said, batch, done, step)
                 watch("backward")
@@ -113,10 +119,12 @@ def train(
                 weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
                 watch("bookkeeping")
                 sums.add(objective, weights)
-                sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
+                if not is_read_again(batches[number - 1], accelerator):
+                    sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
                 watch("optimizer")
                 if number % settings.accumulate == 0 or number == len(batches):
                     average_gradients(parameters, (number - 1) % settings.accumulate + 1)
+                    average_over_processes(parameters, accelerator)
                     if settings.clip is not None:
                         nn.utils.clip_grad_norm_(parameters, settings.clip, error_if_nonfinite=True)
                     optimizer.step()
@@ -125,18 +133,19 @@ def train(
                     step += 1
                     progress(step, per_epoch * settings.epochs)
                 watch("loading")
+            sums = Sums.together(told_by_all(sums, accelerator))
+            entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen()}
             watch("evaluation")
-            found = evaluate(network, validation, players.tasks, device)
+            if accelerator.is_main_process:
+                found = evaluate(network, validation, players.tasks, device)
+                entry |= {
+                    "mean_score": found.mean_score(),
+                    "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},
+                }
+                log(writer, entry)
             watch("bookkeeping")
-            entry: dict[str, Any] = {
-                "epoch": epoch,
-                "mean_score": found.mean_score(),
-                "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},
-                **sums.means(),
-                **sums.seen(),
-            }
+            entry = told_by_main(entry, accelerator)
             history.append(entry)
-            log(writer, entry)
             if best is None or entry["mean_score"] > best.value:
                 weights_now = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
                 best = Trained(epoch, entry["mean_score"], weights_now, history)
@@ -148,6 +157,10 @@ def train(
     network.load_state_dict(best.weights)
     network.eval()
     return best
+
+
+def _writer(logs: Path, accelerator: Accelerator) -> AbstractContextManager[SummaryWriter | None]:
+    return SummaryWriter(str(logs)) if accelerator.is_main_process else nullcontext()
 
 
 def _require_labels(validation: Corpus, tasks: Iterable[str]) -> None:
@@ -225,6 +238,17 @@ class Sums:
         """Rows that were read: `rows` by data set, `labelled` by task."""
         return self._seen
 
+    @classmethod
+    def together(cls, parts: Sequence[Sums]) -> Sums:
+        """What several processes have added up."""
+        found = cls()
+        for part in parts:
+            for kept in ("_sums", "_counts", "_seen"):
+                for sort, numbers in getattr(part, kept).items():
+                    total = getattr(found, kept)[sort]
+                    total |= {name: total.get(name, 0) + number for name, number in numbers.items()}
+        return found
+
     def means(self) -> dict[str, dict[str, float]]:
         """Mean over the batches in which a name occurred: `terms` by term, `weights` by task."""
         return {
@@ -233,8 +257,10 @@ class Sums:
         }
 
 
-def log(writer: SummaryWriter, entry: Mapping[str, Any]) -> None:
+def log(writer: SummaryWriter | None, entry: Mapping[str, Any]) -> None:
     """Write an epoch's numbers for TensorBoard."""
+    if writer is None:
+        return
     epoch = entry["epoch"]
     writer.add_scalar("validation/mean_score", entry["mean_score"], epoch)
     for task, metrics in entry["validation"].items():

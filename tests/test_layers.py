@@ -30,7 +30,7 @@ LAYERS = (
         "cache",
         "losses",
     ),
-    *("student", "weighting", "environment", "objective", "checkpoint", "evaluate"),
+    *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "lessons", "processes"),
     *("watch", "train", "workspace", "teach", "plan"),
     *("report", "run", "sweep", "api", "cli_data", "cli"),
 )

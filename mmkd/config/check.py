@@ -8,6 +8,7 @@ from pathlib import Path
 from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.config.experiment import Experiment
+from mmkd.config.live import Live
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
 from mmkd.config.parts import Parts
@@ -41,6 +42,9 @@ def check_whole(parts: Parts, experiment: Experiment) -> list[Problem]:
         advice = "expected a number of views, or `train.cache: false` for teachers that run live"
         text = f"each epoch has new views, which no cache holds; {advice}"
         problems.append(parts.problem(("augment", "views"), text))
+    if experiment.train.cache and experiment.train.live != Live():
+        text = "no teacher runs live: the cache speaks in their place; expected it with `train.cache: false`"
+        problems.append(parts.problem(("train", "live"), text))
     return problems
 
 

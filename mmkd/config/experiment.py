@@ -6,6 +6,7 @@ from pydantic import Field, SerializeAsAny, Strict
 
 from mmkd.config.augment import Augment
 from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.live import Live
 from mmkd.config.mixing import Mixing, Size
 from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
 from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
@@ -64,7 +65,7 @@ class Train(Section):
     patience: epochs without a better validation score before the run stops; null never stops early.
     accumulate: batches whose gradients are added before a step.
     clip: largest gradient norm; null leaves gradients as they are.
-    cache: read the teachers' outputs from the cache (true) or run the teachers live (false).
+    cache: read the teachers' outputs from the cache (true) or run the teachers live (false), as `live` says.
     """
 
     epochs: PositiveInt = 10
@@ -79,6 +80,7 @@ class Train(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     threads: PositiveInt | None = None
     cache: bool = True
+    live: Live = Live()
     cache_dtype: Literal["fp32", "fp16", "bf16"] = "fp16"
 
 

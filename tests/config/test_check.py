@@ -51,6 +51,7 @@ CASES = [
     (["losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features=null"],
      [("data.notes.train.1", "transfer rows have no labels, and no loss has a teacher")]),
     (["augment={views: null, text: {drop: 0.1}}"], [("augment.views", "no cache holds; expected a number of views")]),
+    (["train.live={process: true}"], [("train.live", "the cache speaks in their place...`train.cache: false`")]),
     (["mixing={kind: ratio, shares: {notse: 1}}"],
      [("mixing.shares", "no share for notes"), ("mixing.shares.notse", "did you mean `notes`?")]),
     (["data.notes.tasks={sentment: x}"], [("data.notes.tasks.sentment", "did you mean `sentiment`?")]),
@@ -105,6 +106,10 @@ def test_fresh_views_go_with_live_teachers_or_none(write: Write) -> None:
     assert mistakes(write(), fresh, "train.cache=false") == []
     alone = ("losses.bert_ner=null", "losses.vit_sentiment=null", "losses.features=null", "data.notes.train=[train]")
     assert mistakes(write(), fresh, *alone) == []
+
+
+def test_live_teachers_may_have_a_process(write: Write) -> None:
+    assert mistakes(write(), "train.live={process: true}", "train.cache=false") == []
 
 
 def test_teachers_that_no_loss_uses_are_allowed(write: Write) -> None:

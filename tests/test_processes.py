@@ -1,0 +1,93 @@
+"""One run in several processes: the same weights in each, and those of one process that reads whole batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from lab.one_of_several import trained
+from mmkd.processes import share_of
+from mmkd.train import Trained
+from tiny_project import same_weights
+
+ROWS = 19
+"""Batches of 6, and one row left over, which every process reads."""
+
+HERE = Path(__file__).parent
+
+
+class Place:
+    """Stands in for an accelerator where only the process's place is asked for."""
+
+    def __init__(self, process_index: int, num_processes: int) -> None:
+        self.process_index, self.num_processes = process_index, num_processes
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which two processes trained."""
+    folder, port = tmp_path_factory.mktemp("together"), str(free_port())
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "PYTHONPATH": paths}
+    command = [sys.executable, "-m", "lab.one_of_several", str(folder), str(ROWS)]
+    running = [
+        subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    for each in running:
+        _, text = each.communicate(timeout=300)
+        assert each.returncode == 0, text
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained(tmp_path_factory.mktemp("alone"), ROWS, Accelerator(cpu=True))
+
+
+def of_process(folder: Path, number: int) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    own = folder / f"process{number}"
+    return load_file(own / "weights.safetensors"), json.loads((own / "history.json").read_text("utf-8"))
+
+
+def test_the_processes_hold_the_same_weights_bit_by_bit(together: Path):
+    (one, history), (other, told) = of_process(together, 0), of_process(together, 1)
+    assert same_weights(one, other)
+    assert history == told
+
+
+def test_they_are_the_weights_of_one_process_that_reads_whole_batches(together: Path, alone: Trained):
+    weights, history = of_process(together, 0)
+    for name, value in alone.weights.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5)
+    for entry, expected in zip(history, alone.history, strict=True):
+        assert entry["rows"] == expected["rows"] == {"listed": ROWS}
+        assert entry["labelled"] == expected["labelled"]
+        assert entry["terms"] == pytest.approx(expected["terms"], rel=1e-3)
+        assert entry["weights"] == pytest.approx(expected["weights"], rel=1e-3)
+
+
+def test_one_process_writes_the_log(together: Path):
+    assert len(list((together / "logs").glob("events.*"))) == 1
+
+
+@pytest.mark.parametrize(("rows", "shares"), [(5, [[0, 2, 4], [1, 3]]), (2, [[0], [1]]), (1, [[0], [0]])])
+def test_shares_are_disjoint_and_none_is_empty(rows: int, shares: list[list[int]]):
+    assert [share_of(np.arange(rows), Place(n, 2)).tolist() for n in (0, 1)] == shares  # type: ignore[arg-type]
