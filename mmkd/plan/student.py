@@ -36,16 +36,17 @@ class Costed:
     teachers: float | None
 
 
-def plan_student(workspace: Workspace, teachers: Mapping[str, Speaker], views: Path, measure: bool) -> Costed:
+def plan_student(
+    workspace: Workspace, teachers: Mapping[str, Speaker], sizes: Mapping[str, int], views: Path, measure: bool
+) -> Costed:
     """The cost of the student with these teachers, which run live while it is measured, and are then taken out.
 
-    views: folder for a view that only one epoch reads.
+    sizes: training rows of each data set. views: folder for a view that only one epoch reads.
     """
     experiment, device = workspace.experiment, workspace.accelerator.device
     settings = experiment.train
     players = make_players(workspace, teachers)
     trial = try_student(workspace, players, views, measure)
-    sizes = workspace.training(Readers({}, {})).sizes()
     rows = sum(rows_per_epoch(sizes, experiment.mixing).values())
     batches = batches_per_epoch(sizes, settings.batch_size, experiment.mixing)
     seconds = dict(trial.seconds)

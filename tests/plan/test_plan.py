@@ -1,4 +1,4 @@
-"""Plans against what runs then do: bytes on the disk, rows, steps; and nothing is computed or written that need not be."""
+"""Plans against what runs then do: bytes on the disk, rows, steps; and nothing is written that need not be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import mmkd.plan.trial as trial
 from mmkd.plan.facts import Plan, TeacherPlan
-from mmkd.plan.known import Known
+from mmkd.plan.known import Known, taught_views
 from mmkd.plan.plan import plan_experiment
 from mmkd.plan.show import shown, to_json
 from mmkd.plan.teacher import plan_teacher
@@ -77,7 +77,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan, list[Run
     before = planned(file(), near)
     with counted_steps() as steps:
         records = run_experiment(experiment(file()), near, QUIET, "c", say=lambda text: None)
-    return near, before, records, list(steps.values()), planned(file(), near)
+    kept, state = files(near.parent), torch.get_rng_state()
+    after = planned(file(), near)
+    assert files(near.parent) == kept, "a plan writes nothing where all is encoded"
+    assert torch.equal(torch.get_rng_state(), state), "a plan leaves the random state as it is"
+    return near, before, records, list(steps.values()), after
 
 
 def test_rows_and_steps_are_those_of_the_run(done) -> None:
@@ -135,15 +139,6 @@ def test_what_a_run_left_is_found(done) -> None:
     assert (teacher(planned(plain, near), "bert").cache.found_rows) == 48  # of 72
 
 
-def test_only_encoded_data_is_written(done) -> None:
-    near = done[0]
-    kept = files(near.parent)
-    state = torch.get_rng_state()
-    planned(file(), near)
-    assert files(near.parent) == kept
-    assert torch.equal(torch.get_rng_state(), state)
-
-
 def test_before_a_run_only_encoded_data_is_written(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WARM_UP", 1), ("TIMED", 2), ("COUNTED", 1)):
         monkeypatch.setattr(trial, name, value)
@@ -187,19 +182,20 @@ class Constant(Teacher):
         return Outputs({"risk": torch.zeros(len(batch.ids), 4)}, batch.has_text, batch.word_mask)
 
 
-def test_a_teacher_without_a_network_is_neither_trained_nor_cached(project: Path) -> None:
+def test_a_teacher_without_a_network_is_neither_trained_nor_cached(done, project: Path) -> None:
     described = experiment(plain_experiment())
     workspace = open_workspace(described, project, QUIET)
     tasks = {"risk": workspace.tasks["risk"]}
     constant = Constant(described.teachers["net"], "net", tasks, workspace.reader("net"))
-    found = plan_teacher(workspace, Known(constant, None, project, False), True, measure=True)
+    known = Known(constant, None, project, network=False)
+    found = plan_teacher(workspace, known, taught_views(workspace), used=True, measure=True)
     assert (found.plan.parameters, found.plan.finetune, found.plan.cache, found.plan.flops_per_sample) == (
         0,
         *[None] * 3,
     )
     assert found.plan.evaluation_seconds is not None
     assert not found.used  # so that no cache is counted for it
-    assert "not trained" in rendered(replace(planned(student_alone(), project), teachers=(found.plan,)))
+    assert "not trained" in rendered(replace(done[4], teachers=(found.plan,)))
 
 
 def test_the_json_is_the_plan(done) -> None:
