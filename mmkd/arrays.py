@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,10 @@ def _build(folder: Path, parts: Mapping[str, str], fill: Callable[[ArrayWriter],
         for array in writer.arrays.values():
             array.flush()
         hashes = {name: file_hash(temporary / f"{name}.npy") for name in sorted(writer.arrays)}
-        with (temporary / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump({"parts": dict(parts), "arrays": hashes}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary / MANIFEST, json.dumps({"parts": dict(parts), "arrays": hashes}, indent=1))
         try:
             temporary.rename(folder)
+            sync(folder.parent)
         except OSError as error:
             # Another process finished the same content first; theirs is as good as ours.
             if not (folder / MANIFEST).exists():
@@ -93,9 +92,9 @@ def _open(folder: Path, parts: Mapping[str, str]) -> dict[str, np.ndarray]:
             raise StoreError(
                 f"{folder}: `{name}` differs: found {found.get(name)!r}, expected {parts.get(name)!r}; {advice}"
             )
-    for name, expected in hashes.items():
-        path = folder / f"{name}.npy"
-        if not path.exists() or file_hash(path) != expected:
+    read = file_hashes([folder / f"{name}.npy" for name in hashes])
+    for path, expected in zip(read, hashes.values(), strict=True):
+        if read[path] != expected:
             raise StoreError(f"{path}: the content is not what was written (sha256 differs); {advice}")
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in hashes}
 
@@ -104,6 +103,36 @@ def file_hash(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hashes(paths: Sequence[Path]) -> dict[Path, str | None]:
+    """sha256 of each file, read by several threads at once; None for a file that is not there."""
+
+    def one(path: Path) -> str | None:
+        try:
+            return file_hash(path)
+        except FileNotFoundError:
+            return None
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return dict(zip(paths, pool.map(one, paths), strict=True))
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write a text file, and wait until it is on the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
 
 
 def code_hash(*paths: Path) -> str:

@@ -1,4 +1,4 @@
-"""The command line: check, schema, plan, run, sweep, keep, tables, data. Commands import what they need as they run."""
+"""The command line: check, plan, run, sweep, keep, tables, data, cache, schema. Commands import what they need."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Keys to set otherwise.")]
 

@@ -129,7 +129,7 @@ def _run_in_processes(
             progress(done, len(seeds))
 
 
-def _run_one(plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str, profile: bool) -> None:
+def _run_one(plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str, profile: bool = False) -> None:
     run_seed(make_ready(from_plain(plain), near, Progress(disable=True)), seed, folder, command, profile=profile)
 
 

@@ -7,17 +7,18 @@ the `train` splits; validation chooses its epoch.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmkd import checkpoint
 from mmkd.arrays import code_hash
-from mmkd.cache.store import CachedViews, cached
+from mmkd.cache.store import Making, cached
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
 from mmkd.data.corpus import Corpus
@@ -33,11 +34,14 @@ SOURCE = Path(__file__).parent
 CODE = (
     *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
     *("data/relabel.py", "data/sampling.py"),
-    *("encoders", "teachers/base.py", "cache/store.py"),
+    *("encoders", "teachers/base.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "objective.py", "train.py", "evaluate.py", "teach.py"),
 )
 """What a teacher's weights and stored outputs depend on, beside its own kind and those of its tasks."""
+
+UNREAD = {"_name_or_path", "transformers_version", "architectures"}
+"""Keys of a model's config that say where it came from, and change nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,11 @@ def untrained(workspace: Workspace, name: str) -> Untrained:
     teacher: Teacher = plugin.Teacher(config, name, tasks, readers)
     made_from = {
         "start": checkpoint.weights_hash(teacher.state_dict()),  # pretrained ones too, wherever they came from
+        "networks": _networks(teacher),
         "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
         "tasks": {t: [task.config.model_dump(mode="json"), task.labels] for t, task in tasks.items()},
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
+        "labels": {m.name: {t: m.labels(t) for t in config.tasks if t in m.tasks} for m in workspace.mix.members},
         "readers": _reads(workspace, name),
         "code": _code_of(workspace, name),
         "packages": {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm"}},
@@ -98,6 +104,8 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
         "code": made_from["code"],
         "config": hash_of(made_from["config"]),
         "reads": hash_of(made_from["readers"]),
+        "networks": hash_of(made_from["networks"]),
+        "classes": hash_of(made_from["tasks"]),
         "layers": str(list(teacher.config.layers)),
         "packages": hash_of(made_from["packages"]),
         "device": workspace.accelerator.device.type,
@@ -105,8 +113,11 @@ def prepare(workspace: Workspace, name: str) -> Prepared:
     return Prepared(teacher, identity, facts, folder)
 
 
-def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> dict[str, Speaker]:
-    """The teachers that the losses use, cached or live. The cache holds every view that the experiment has."""
+def speakers(workspace: Workspace, prepared: Mapping[str, Prepared], share: float | None = None) -> dict[str, Speaker]:
+    """The teachers that the losses use, cached or live. The cache holds every view that the experiment has.
+
+    share: of the rows, those that each teacher is asked about again; None for the few that each use asks for.
+    """
     settings, augment = workspace.experiment.train, workspace.experiment.augment
     used = sorted({needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()})
     if not settings.cache:
@@ -116,13 +127,26 @@ def speakers(workspace: Workspace, prepared: Mapping[str, Prepared]) -> dict[str
     for name in used:
         corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
         bar = workspace.follow(f"cache {name}")
-        where = workspace.places.cache / "teachers"
-        teacher, identity = prepared[name].teacher, prepared[name].identity
-        device = workspace.accelerator.device
-        said = [cached(teacher, identity, own, where, settings.cache_dtype, device, bar) for own in corpora]
-        found[name] = said[0] if len(said) == 1 else CachedViews(said)
+        making = making_of(workspace, bar)
+        # The rows that are asked for again are others on each use; no result depends on them.
+        fresh = np.random.default_rng()
+        found[name] = cached(prepared[name].teacher, prepared[name].identity, corpora, making, fresh, share)
         bar(1, 1)
     return found
+
+
+def making_of(workspace: Workspace, progress: Callable[[int, int], None]) -> Making:
+    """How the experiment's cache is made. progress: called with rows done and in all."""
+    settings = workspace.experiment.train
+    return Making(
+        folder=workspace.places.cache / "teachers",
+        dtype=settings.cache_dtype,
+        device=workspace.accelerator.device,
+        say=partial(workspace.progress.console.print, markup=False, highlight=False, soft_wrap=True),
+        progress=progress,
+        logits_top=settings.cache_logits_top,
+        features=settings.cache_features,
+    )
 
 
 def _always(corpus: Corpus, epoch: int) -> Corpus:
@@ -162,6 +186,13 @@ def _finetune(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str,
         "history": trained.history,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _networks(teacher: Teacher) -> list[Any]:
+    """What the networks compute with their weights: their modules, and the configs of those that come from a folder."""
+    configs: list[Any] = [module.config for module in teacher.modules() if hasattr(module, "config")]
+    plain = [config.to_dict() for config in configs if hasattr(config, "to_dict")]  # transformers' own
+    return [str(teacher), [{k: v for k, v in each.items() if k not in UNREAD} for each in plain]]
 
 
 def _reads(workspace: Workspace, name: str) -> list[str]:

@@ -8,12 +8,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmkd.arrays import MANIFEST, ArrayWriter, StoreError, code_hash, stored
+from mmkd.arrays import MANIFEST, ArrayWriter, StoreError, code_hash, file_hashes, stored, sync, write_synced
 
 VALUES = np.arange(12, dtype=np.int32).reshape(3, 4)
 
@@ -162,3 +163,19 @@ def test_code_hash_follows_content_and_looks_into_folders(tmp_path: Path):
     assert before == code_hash(tmp_path / "part", tmp_path / "two.py")
     (tmp_path / "part" / "one.py").write_text("a = 2\n")
     assert before != code_hash(tmp_path / "part", tmp_path / "two.py")
+
+
+def test_hashes_of_several_files_are_those_of_each(tmp_path: Path):
+    paths = [tmp_path / f"{number}.bin" for number in range(20)]
+    for number, path in enumerate(paths[:-1]):
+        path.write_bytes(bytes([number]) * number * 1000)
+    found = file_hashes(paths)
+    assert list(found) == paths
+    assert found == {path: sha256(path.read_bytes()).hexdigest() if path.exists() else None for path in paths}
+    assert found[paths[-1]] is None
+
+
+def test_a_synced_file_holds_its_text(tmp_path: Path):
+    write_synced(tmp_path / "a.json", "\u00fc")
+    sync(tmp_path)
+    assert (tmp_path / "a.json").read_text("utf-8") == "\u00fc"

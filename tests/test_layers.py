@@ -32,7 +32,7 @@ LAYERS = (
     ),
     *("student", "weighting", "environment", "objective", "checkpoint", "evaluate", "lessons", "processes"),
     *("watch", "train", "workspace", "teach", "plan"),
-    *("report", "run", "sweep", "api", "cli_data", "cli"),
+    *("report", "run", "sweep", "api", "cli_data", "cli_cache", "cli"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},
@@ -54,6 +54,7 @@ WITHOUT_TORCH = (
     *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines"),
     *("mmkd.data.parquet", "mmkd.data.integrity", "mmkd.data.masking", "mmkd.data.croissant", "mmkd.data.new_card"),
     *("mmkd.data.hf_datasets", "mmkd.data.image_folder", "mmkd.data.propaganda", "mmkd.data.sroie", "mmkd.cli_data"),
+    *("mmkd.cli_cache", "mmkd.cache.build", "mmkd.cache.catalogue"),
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
     "mmkd.plan.show",

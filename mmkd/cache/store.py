@@ -1,233 +1,181 @@
-"""What a teacher said about a data split, stored once and shared by every seed, trial and experiment.
+"""What a teacher said about the rows of an experiment, stored once and shared by every seed, trial and experiment.
 
-Content-addressed: the folder's name is the hash of the teacher's weights, its code, what it reads, the rows, the
-layers, the tasks and the dtype. Word-level outputs are ragged.
+Content-addressed: an entry's folder is named by the hash of the teacher's weights, its code, what it reads, the rows,
+the view, the layers and how it is stored. `entry` says what lies in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from mmkd.arrays import ArrayWriter, stored
-from mmkd.data.batches import load, reading_rows, to_device
+from mmkd.arrays import ArrayWriter, StoreError, code_hash, stored
+from mmkd.cache.build import Filled, complete
+from mmkd.cache.catalogue import changed, told
+from mmkd.cache.entry import MANIFEST, USED, About, Manifest, Start, damage, key_of
+from mmkd.cache.fill import asked, fill_shard
+from mmkd.cache.live import compare, drawn_rows
+from mmkd.cache.packing import Packing, flatten
+from mmkd.cache.projection import (
+    Projection,
+    feature_widths,
+    identity_of,
+    main_directions,
+    narrowed,
+    opened,
+    random_projections,
+)
+from mmkd.cache.reader import Reader
+from mmkd.cache.speak import CachedTeacher, CachedViews
+from mmkd.config.cache import Features
 from mmkd.data.corpus import Corpus
-from mmkd.errors import MmkdError
+from mmkd.data.encode import DataSplit
 from mmkd.teachers.base import Speaker, Teacher
-from mmkd.types import Batch, Hidden, Outputs
 
-if TYPE_CHECKING:
-    from mmkd.data.encode import DataSplit
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-BATCH = 64
-CHECKED_ROWS = 8
-TOLERANCE = {"fp32": 1e-4, "fp16": 2e-3, "bf16": 2e-2}
-"""Largest difference to the live teacher, relative to the largest value: rounding of the dtype and of batching."""
+FITTED_ROWS = 512
+"""Rows, the first of the corpus, that a PCA is fitted on."""
+PROJECTIONS = "projections"
+HERE = Path(__file__).parent
+CODE = code_hash(*(HERE / f"{n}.py" for n in ("build", "entry", "fill", "losing", "packing", "projection", "store")))
+"""What decides the bytes of an entry, beside the teacher."""
 
 
-class CacheError(MmkdError):
-    """A cache cannot hold, or does not hold, what the teacher says; the message says what and where."""
+@dataclass(frozen=True)
+class Making:
+    """How entries are made, and where. folder: of all entries. dtype, logits_top, features: as `train.cache_*` says.
 
+    say: told what is made, and why. progress: called with rows done and in all.
+    """
 
-class CachedTeacher(Speaker):
-    """Speaks from the cache exactly as the live teacher would, for the rows of one corpus."""
-
-    def __init__(
-        self, teacher: Teacher, corpus: Corpus, arrays: Sequence[Mapping[str, np.ndarray]], dtype: str
-    ) -> None:
-        """corpus: the one that the cache was made for. arrays: for each of its splits, what is stored."""
-        super().__init__()
-        self.name, self.shape = teacher.name, teacher.shape
-        self._levels = {name: task.level for name, task in teacher.tasks.items()}
-        self._modality, self._layers = teacher.config.modality, teacher.config.layers
-        self._corpus, self._arrays, self._dtype = corpus, arrays, dtype
-
-    @property
-    def corpus(self) -> str:
-        """Key of the corpus whose rows it speaks about."""
-        return self._corpus.key
-
-    def forward(self, batch: Batch) -> Outputs:
-        """What the teacher said about these rows, as float32.
-
-        Raises CacheError for a batch of another corpus.
-        """
-        if batch.corpus != self._corpus.key:
-            raise CacheError(
-                f"teacher {self.name}: the batch comes from another corpus ({batch.corpus[:12]}) than the cache "
-                f"({self._corpus.key[:12]}); run this teacher live there"
-            )
-        places = [self._corpus.locate(int(row)) for row in batch.rows]
-        width, device = batch.word_mask.shape[1], batch.word_mask.device
-
-        def rows(name: str) -> Tensor:
-            values = np.stack([self._arrays[part][name][i] for part, i in places])
-            return self._float(values).to(device)
-
-        def words(name: str) -> Tensor:
-            spans = [self._arrays[part][name][slice(*self._arrays[part]["offsets"][i : i + 2])] for part, i in places]
-            values = np.zeros((len(spans), width, *spans[0].shape[1:]), spans[0].dtype)
-            for row, span in enumerate(spans):
-                values[row, : len(span)] = span
-            return self._float(values).to(device)
-
-        read = {"example": rows, "word": words}
-        kept = words("words") > 0
-        hidden = {}
-        for layer in self._layers:
-            name = f"hidden.{layer}"
-            if self._modality == "text":
-                hidden[layer] = Hidden(words(name), kept)
-            else:
-                grid = tuple(int(n) for n in self._arrays[0][f"grid.{layer}"])
-                values = rows(name)
-                mask = batch.has_image[:, None].expand(values.shape[:2])
-                hidden[layer] = Hidden(values, mask, (grid[0], grid[1]))
-        speaks = rows("speaks") > 0
-        return Outputs(
-            logits={task: read[level](f"logits.{task}") for task, level in self._levels.items()},
-            speaks=speaks,
-            words=kept,
-            pooled={self._modality: rows("pooled")},
-            has={self._modality: speaks},
-            hidden={self._modality: hidden},
-        )
-
-    def _float(self, values: np.ndarray) -> Tensor:
-        # numpy knows no bfloat16: its bits are stored as uint16
-        tensor = torch.from_numpy(values)
-        return (tensor.view(torch.bfloat16) if values.dtype == np.uint16 else tensor).float()
-
-
-class CachedViews(Speaker):
-    """Speaks from the cache about several views of the same rows; a view is a corpus of its own."""
-
-    def __init__(self, views: Sequence[CachedTeacher]) -> None:
-        """views: one or more, of one teacher."""
-        super().__init__()
-        self.name, self.shape = views[0].name, views[0].shape
-        self._views = {view.corpus: view for view in views}
-
-    def forward(self, batch: Batch) -> Outputs:
-        """What the teacher said about these rows in the view that the batch shows.
-
-        Raises CacheError for a batch of another corpus.
-        """
-        return self._views.get(batch.corpus, next(iter(self._views.values())))(batch)
+    folder: Path
+    dtype: str
+    device: torch.device
+    say: Callable[[str], None]
+    progress: Callable[[int, int], None]
+    logits_top: int | None = None
+    features: Features | None = None
 
 
 def cached(
     teacher: Teacher,
     identity: Mapping[str, str],
-    corpus: Corpus,
-    folder: Path,
-    dtype: str,
-    device: torch.device,
-    progress: Callable[[int, int], None],
-) -> CachedTeacher:
+    corpora: Sequence[Corpus],
+    making: Making,
+    generator: np.random.Generator,
+    share: float | None = None,
+) -> Speaker:
     """The teacher, speaking from the cache; what is not stored yet is computed first.
 
-    identity: what determines the teacher's outputs, by name (weights, code, what it reads).
-    corpus: read by the teacher itself, so that it can also be asked live. progress: called with rows done and in all.
-    Raises CacheError when a value does not fit the dtype or a stored row differs from the live teacher;
-    StoreError when a store does not match its own manifest.
+    identity: what determines the teacher's outputs, by name (weights, code, what it reads). corpora: the rows, or
+    views of the same rows, read by the teacher itself, so that it can also be asked live. generator: draws the rows
+    that the teacher is asked about again; share: of all rows, None for the few that each use asks for.
+    Raises CacheError when a value does not fit the dtype or a stored row differs from the live teacher; StoreError when
+    an entry does not match its own manifest.
     """
-    arrays = []
-    for number, split in enumerate(corpus.splits):
-        parts = {**identity, "rows": split.fingerprint, "dtype": dtype}
-        start, end = int(corpus.starts[number]), int(corpus.starts[number + 1])
-
-        def fill(writer: ArrayWriter, split: DataSplit = split, start: int = start, end: int = end) -> None:
-            _fill(writer, teacher, corpus, split, np.arange(start, end), dtype, device, progress)
-
-        arrays.append(stored(folder / teacher.name, parts, fill))
-    reader = CachedTeacher(teacher, corpus, arrays, dtype)
-    _compare(reader, teacher, corpus, dtype, device)
-    return reader
+    packing = packing_of(teacher, identity, corpora[0], making)
+    views = [_view(teacher, identity, corpus, making, packing) for corpus in corpora]
+    for view, corpus in zip(views, corpora, strict=True):
+        compare(view, teacher, packing, corpus, drawn_rows(len(corpus), generator, share), making.device)
+    return views[0] if len(views) == 1 else CachedViews(views)
 
 
-def _fill(
-    writer: ArrayWriter,
-    teacher: Teacher,
-    corpus: Corpus,
-    split: DataSplit,
-    rows: np.ndarray,
-    dtype: str,
-    device: torch.device,
-    progress: Callable[[int, int], None],
-) -> None:
-    counts = corpus.words()[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    writer.put("offsets", offsets)
-    done = 0
-    for batch_rows in load(corpus, [rows[chosen] for chosen in reading_rows(counts, BATCH)]):
-        with torch.no_grad():
-            outputs = teacher(to_device(batch_rows, device))
-        local = batch_rows.rows.numpy() - rows[0]
-        for name, (values, ragged) in _named(outputs, teacher.config.modality).items():
-            flat = _to_numpy(values, name, dtype, f"teacher {teacher.name}, {split.data}/{split.split}", batch_rows.ids)
-            length = int(offsets[-1]) if ragged else len(rows)
-            if name not in writer.arrays:
-                writer.allocate(name, (length, *flat.shape[2 if ragged else 1 :]), flat.dtype)
-            for i, row in enumerate(local):
-                if ragged:
-                    writer.arrays[name][offsets[row] : offsets[row + 1]] = flat[i, : counts[row]]
-                else:
-                    writer.arrays[name][row] = flat[i]
-        for layer, hidden in outputs.hidden[teacher.config.modality].items():
-            if hidden.grid is not None and f"grid.{layer}" not in writer.arrays:
-                writer.put(f"grid.{layer}", np.array(hidden.grid))
-        done += len(local)
-        progress(done, len(rows))
-
-
-def _named(outputs: Outputs, modality: str) -> dict[str, tuple[Tensor, bool]]:
-    """Each output by its stored name, and whether it is ragged over words."""
-    named = {
-        "speaks": (outputs.speaks, False),
-        "words": (outputs.words, True),
-        "pooled": (outputs.pooled[modality], False),
+def parts_of(identity: Mapping[str, str], split: DataSplit, making: Making, packing: Packing) -> dict[str, str]:
+    """Everything that an entry depends on, by name; its key is their hash."""
+    rows = replace(split, views=None, view=None).fingerprint
+    return {
+        **identity,
+        "rows": rows,
+        "view": split.fingerprint.removeprefix(rows).removeprefix(":"),
+        "dtype": making.dtype,
+        "logits_top": ", ".join(f"{task} {count}" for task, count in sorted(packing.top.items())),
+        "features": identity_of(making.features, packing.projections),
+        "store": CODE,
     }
-    named |= {f"logits.{task}": (values, values.ndim == 3) for task, values in outputs.logits.items()}
-    for layer, hidden in outputs.hidden[modality].items():
-        named[f"hidden.{layer}"] = (hidden.values, modality == "text")
-    return named
 
 
-def _to_numpy(values: Tensor, name: str, dtype: str, where: str, ids: tuple[str, ...]) -> np.ndarray:
-    if values.dtype == torch.bool:
-        return values.to(torch.uint8).cpu().numpy()
-    narrow = values.to(DTYPES[dtype])
-    bad = ~torch.isfinite(narrow).flatten(1).all(1)
-    if bad.any():
-        row = int(bad.nonzero()[0])
-        raise CacheError(
-            f"{where}: {name} of {ids[row]} is not finite as {dtype} (largest value {values[row].abs().max():.3g}); "
-            "choose train.cache_dtype: fp32, or look for the overflow in the teacher"
-        )
-    narrow = narrow.cpu()
-    return narrow.view(torch.uint16).numpy() if dtype == "bf16" else narrow.numpy()
+def packing_of(teacher: Teacher, identity: Mapping[str, str], corpus: Corpus, making: Making) -> Packing:
+    """How the teacher's outputs are stored. corpus: whose first rows a PCA is fitted on."""
+    top = {}
+    if making.logits_top is not None:
+        # Probabilities that exclude each other can be cut; labels that hold or not by themselves cannot.
+        exclusive = [name for name, task in teacher.tasks.items() if task.config.logits == "classes"]
+        top = {name: making.logits_top for name in exclusive if len(teacher.tasks[name].labels) > making.logits_top}
+    return Packing(making.dtype, top, _projections(teacher, identity, corpus, making))
 
 
-def _compare(reader: CachedTeacher, teacher: Teacher, corpus: Corpus, dtype: str, device: torch.device) -> None:
-    """Ask the live teacher again about a few rows, spread over the corpus, on every use."""
-    rows = np.unique(np.linspace(0, len(corpus) - 1, CHECKED_ROWS).astype(int))
-    batch = to_device(corpus.batch(rows), device)
-    with torch.no_grad():
-        live, told = (_named(who(batch), teacher.config.modality) for who in (teacher, reader))
-    for name, (expected, ragged) in live.items():
-        mask = (batch.word_mask if ragged else torch.ones_like(batch.has_text)).to(expected.device)
-        found, expected = told[name][0].float()[mask], expected.float()[mask]
-        scale = expected.abs().max().clamp(min=1.0) if expected.numel() else 1.0
-        if not torch.allclose(found, expected, rtol=0.0, atol=float(TOLERANCE[dtype] * scale)):
-            raise CacheError(
-                f"teacher {teacher.name}: the cached {name} differs from the live teacher by "
-                f"{(found - expected).abs().max():.3g}; the cache was made by other code, or on another device: "
-                "delete it and run again"
-            )
+def _projections(
+    teacher: Teacher, identity: Mapping[str, str], corpus: Corpus, making: Making
+) -> dict[str, Projection]:
+    config, folder = making.features, making.folder / PROJECTIONS
+    if config is None:
+        return {}
+    if config.kind == "random":
+        return random_projections(config, teacher.shape, folder)
+    wide = [name for name, width in feature_widths(teacher.shape).items() if width > config.width]
+
+    def write(writer: ArrayWriter) -> None:
+        rows = np.arange(min(FITTED_ROWS, len(corpus)))
+        moments = {name: np.zeros(()) for name in wide}
+        for batch, outputs in asked(teacher, corpus, rows, making.device):
+            flat = flatten(outputs, batch.word_mask)
+            for name in wide:
+                features = flat[name].values.flatten(0, -2).cpu().double().numpy()
+                moments[name] = moments[name] + features.T @ features
+        for name, each in moments.items():
+            writer.put(name, main_directions(each, config.width))
+
+    parts = {**identity, "rows": corpus.key, "width": str(config.width), "store": CODE}
+    return opened(stored(folder, parts, write))
+
+
+def _view(
+    teacher: Teacher, identity: Mapping[str, str], corpus: Corpus, making: Making, packing: Packing
+) -> CachedTeacher:
+    folders, manifests = [], []
+    for number, split in enumerate(corpus.splits):
+        parts = parts_of(identity, split, making, packing)
+        about = About(teacher=teacher.name, data=split.data, split=split.split, view=split.view, dtype=making.dtype)
+        first, end = int(corpus.starts[number]), int(corpus.starts[number + 1])
+        start = Start(parts=parts, about=about, rows=end - first)
+        folders.append(making.folder / key_of(parts))
+        manifests.append(_entry(folders[-1], start, teacher, corpus, first, making, packing))
+    shape = teacher.shape if making.features is None else narrowed(teacher.shape, making.features.width)
+    return CachedTeacher(teacher.name, shape, corpus.key, Reader(folders, manifests))
+
+
+def _entry(
+    folder: Path, start: Start, teacher: Teacher, corpus: Corpus, first: int, making: Making, packing: Packing
+) -> Manifest:
+    """The manifest of a verified entry, built where it is not there. first: number of its first row in the corpus."""
+    new = not (folder / MANIFEST).exists()
+    if new and (why := changed(making.folder, start)) is not None:
+        making.say(why)
+
+    def fill(writer: ArrayWriter, begin: int, end: int) -> Filled:
+        rows = np.arange(first + begin, first + end)
+        done = partial(_follow, making.progress, start.rows, begin)
+        return fill_shard(writer, teacher, corpus, rows, packing, making.device, start.about, done)
+
+    manifest = complete(folder, start, fill, making.say)
+    if new:
+        making.say(told(manifest))
+    problem = damage(folder, manifest)
+    if problem is not None:
+        raise StoreError(problem)
+    _mark_used(folder)
+    return manifest
+
+
+def _follow(progress: Callable[[int, int], None], total: int, begin: int, done: int) -> None:
+    progress(begin + done, total)
+
+
+def _mark_used(folder: Path) -> None:
+    with suppress(OSError):  # of a cache on a read-only disk
+        (folder / USED).touch()

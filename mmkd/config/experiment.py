@@ -1,10 +1,11 @@
 """The experiment: everything that a run depends on, resolved and typed. No torch here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny, Strict
+from pydantic import Field, SerializeAsAny, Strict, model_validator
 
 from mmkd.config.augment import Augment
+from mmkd.config.cache import Features
 from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.config.live import Live
 from mmkd.config.mixing import Mixing, Size
@@ -66,6 +67,9 @@ class Train(Section):
     accumulate: batches whose gradients are added before a step.
     clip: largest gradient norm; null leaves gradients as they are.
     cache: read the teachers' outputs from the cache (true) or run the teachers live (false), as `live` says.
+    cache_logits_top: store only so many of the largest logits of a row of classes; the others share evenly the
+        probability that is left at temperature 1.
+    cache_features: store a narrower projection of the features, which the losses then learn from.
     """
 
     epochs: PositiveInt = 10
@@ -82,6 +86,14 @@ class Train(Section):
     cache: bool = True
     live: Live = Live()
     cache_dtype: Literal["fp32", "fp16", "bf16"] = "fp16"
+    cache_logits_top: PositiveInt | None = None
+    cache_features: Features | None = None
+
+    @model_validator(mode="after")
+    def _lossy_only_in_a_cache(self) -> Self:
+        if not self.cache and (self.cache_logits_top is not None or self.cache_features is not None):
+            raise ValueError("`cache_logits_top` and `cache_features` go with `cache: true`; live teachers say all")
+        return self
 
 
 class Experiment(Section):

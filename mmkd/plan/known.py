@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmkd import checkpoint
-from mmkd.arrays import MANIFEST
-from mmkd.cache.store import DTYPES
+from mmkd.cache.entry import MANIFEST, key_of
+from mmkd.cache.packing import DTYPES, flatten
+from mmkd.cache.store import packing_of, parts_of
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.encode import DataSplit
 from mmkd.plan.facts import ArrayPlan
-from mmkd.record import hash_of
-from mmkd.teach import prepare, untrained
+from mmkd.teach import making_of, prepare, untrained
 from mmkd.teachers.base import Teacher
 from mmkd.types import Outputs
 from mmkd.workspace import Workspace
@@ -56,23 +56,19 @@ def taught_views(workspace: Workspace) -> list[Corpus]:
 
 
 def in_cache(workspace: Workspace, known: Known, split: DataSplit, dtype: str) -> bool:
-    """Whether what the teacher says about these rows is stored."""
-    if known.identity is None:
+    """Whether what the teacher says about these rows is stored; never said of features that are made narrower."""
+    settings = workspace.experiment.train
+    if known.identity is None or settings.cache_features is not None:
         return False
-    parts = {**known.identity, "rows": split.fingerprint, "dtype": dtype}
-    folder = workspace.places.cache / "teachers" / known.teacher.name / hash_of(parts)[:24]
-    return (folder / MANIFEST).exists()
+    making = replace(making_of(workspace, lambda done, total: None), dtype=dtype)
+    packing = packing_of(known.teacher, known.identity, Corpus([split], {}, Readers({}, {})), making)
+    return (making.folder / key_of(parts_of(known.identity, split, making, packing)) / MANIFEST).exists()
 
 
 def stored(outputs: Outputs) -> dict[str, tuple[Tensor, bool]]:
     """Each output that the cache stores, by name, and whether it has a value for each word, not for each row."""
-    named = {"speaks": (outputs.speaks, False), "words": (outputs.words, True)}
-    named |= {f"logits.{task}": (values, values.ndim == 3) for task, values in outputs.logits.items()}
-    for modality, pooled in outputs.pooled.items():
-        named["pooled"] = (pooled, False)
-        for layer, hidden in outputs.hidden.get(modality, {}).items():
-            named[f"hidden.{layer}"] = (hidden.values, modality == "text")
-    return named
+    flat = flatten(outputs, torch.ones_like(outputs.words))
+    return {name: (each.values, each.ragged) for name, each in flat.items()}
 
 
 def arrays(outputs: Outputs, dtype: str, rows: int, words: int, parts: int) -> tuple[ArrayPlan, ...]:
@@ -80,7 +76,7 @@ def arrays(outputs: Outputs, dtype: str, rows: int, words: int, parts: int) -> t
     found = [ArrayPlan("offsets", "int64", (), "row", 8 * (rows + parts))]
     for name, (values, ragged) in stored(outputs).items():
         kept = torch.uint8 if values.dtype == torch.bool else DTYPES[dtype]
-        shape = tuple(values.shape[2 if ragged else 1 :])
+        shape = tuple(values.shape[1:])
         size = torch.Size(shape).numel() * kept.itemsize * (words if ragged else rows)
         found.append(ArrayPlan(name, str(kept).removeprefix("torch."), shape, "word" if ragged else "row", size))
     return tuple(found)

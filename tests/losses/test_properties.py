@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmkd.config.plugin_base import LossConfig, TaskLossConfig
 from mmkd.config.plugins import kinds
-from mmkd.losses import _math, affinity, binary_kl, cross_feature, hint, logit_kl, regression, supervised
+from mmkd.losses import _math, affinity, binary_kl, cross_feature, feature, hint, logit_kl, regression, supervised
 from mmkd.tasks import multilabel, regress
 from mmkd.types import rows_of
 
@@ -37,6 +37,8 @@ CASES: dict[str, tuple[object, LossConfig]] = {
     ),
     "hint_text": (hint, hint.Config(teacher="bert", layer=3, modality="text")),
     "hint_image": (hint, hint.Config(teacher="vit", layer=2, modality="image", student_layer=1)),
+    "feature_text": (feature, feature.Config(teacher="bert", modality="text")),
+    "feature_image": (feature, feature.Config(teacher="vit", modality="image")),
     "cross_feature_text": (cross_feature, cross_feature.Config(teacher="vit", to="text")),
     "cross_feature_image": (cross_feature, cross_feature.Config(teacher="bert", to="image", distance="mse")),
     "cross_feature_fused": (cross_feature, cross_feature.Config(teacher="vit", to="fused")),

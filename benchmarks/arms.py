@@ -1,0 +1,112 @@
+"""The arms by name: how each is built, what it is compared with, and what it needs installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.workload import Workload
+
+Mark = Callable[[], None]
+
+
+class Arm(Protocol):
+    """One way of doing the work, built up to its first step."""
+
+    def run(self, epochs: int, mark: Mark) -> int:
+        """Do the work; call `mark` before the first epoch and after each. Returns the rows worked on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """what: a line for people. floor: the arm that it is divided by. build: from the workload and a shared folder."""
+
+    what: str
+    floor: str
+    build: Callable[[Workload, Path], Arm]
+    package: str | None = None
+
+
+class Epochs:
+    """An arm of a peer, which does one epoch at a time."""
+
+    def __init__(self, peer: Any) -> None:
+        """peer: has `epoch(number)`, which returns the rows worked on."""
+        self._peer = peer
+
+    def run(self, epochs: int, mark: Mark) -> int:
+        """Every epoch in turn."""
+        rows = 0
+        mark()
+        for number in range(epochs):
+            rows += self._peer.epoch(number)
+            mark()
+        return rows
+
+
+class Once:
+    """Work that is done once, whatever the number of epochs."""
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        """work: returns the rows worked on."""
+        self._work = work
+
+    def run(self, epochs: int, mark: Mark) -> int:
+        """The work."""
+        mark()
+        rows = self._work()
+        mark()
+        return rows
+
+
+def _ours(teaching: str, text_only: bool = False) -> Callable[[Workload, Path], Arm]:
+    def build(workload: Workload, folder: Path) -> Arm:
+        from benchmarks.ours import Ours
+
+        return Ours(workload, teaching, text_only, folder / ("text" if text_only else "pairs"))
+
+    return build
+
+
+def _teachers(build_cache: bool) -> Callable[[Workload, Path], Arm]:
+    def build(workload: Workload, folder: Path) -> Arm:
+        from benchmarks.ours import Ours
+
+        ours = Ours(workload, "live", False, folder / "pairs")
+        return Once(ours.build_cache if build_cache else ours.teacher_forward)
+
+    return build
+
+
+def _peer(module: str, name: str, **options: Any) -> Callable[[Workload, Path], Arm]:
+    def build(workload: Workload, folder: Path) -> Arm:
+        from importlib import import_module
+
+        return Epochs(getattr(import_module(f"benchmarks.peers.{module}"), name)(workload, 0, **options))
+
+    return build
+
+
+ARMS: dict[str, Entry] = {
+    "floor": Entry("mmkd, student alone", "floor", _ours("none")),
+    "plain_floor": Entry("plain loop, student alone, length buckets", "floor", _peer("plain", "student_alone")),
+    "ours_cached": Entry("mmkd, teachers from the cache", "floor", _ours("cached")),
+    "ours_live": Entry("mmkd, live teachers", "floor", _ours("live")),
+    "hf_grouped": Entry("HF Trainer, grouped by length", "floor", _peer("hf_trainer", "grouped")),
+    "hf_default": Entry("HF Trainer, its default", "floor", _peer("hf_trainer", "default")),
+    "live_random": Entry("plain loop, live, random batches", "floor", _peer("plain", "live_random")),
+    "tutorial": Entry("the tutorial way: live, padded to 128", "floor", _peer("plain", "tutorial")),
+    "torchdistill": Entry(
+        "torchdistill with its cache", "floor", _peer("torchdistill", "cached"), package="torchdistill"
+    ),
+    "teacher_forward": Entry("the teachers' bare forward passes", "teacher_forward", _teachers(build_cache=False)),
+    "cache_build": Entry("mmkd, building the cache", "teacher_forward", _teachers(build_cache=True)),
+    "floor_text": Entry("mmkd, student alone, text only", "floor_text", _ours("none", text_only=True)),
+    "ours_text_cached": Entry("mmkd, text teacher from the cache", "floor_text", _ours("cached", text_only=True)),
+    "textbrewer": Entry(
+        "TextBrewer, text only, its cache", "floor_text", _peer("textbrewer", "cached"), package="textbrewer"
+    ),
+}

@@ -1,0 +1,211 @@
+"""mmkd's own arms: the loop, teachers and cache that a run uses, on the workload. All contact with mmkd is here."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from benchmarks import workload as work
+from benchmarks.workload import Workload
+from mmkd.cache.store import Making, cached
+from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.experiment import Student as StudentConfig
+from mmkd.config.experiment import Train
+from mmkd.data.base import Example
+from mmkd.data.batches import load, reading_rows
+from mmkd.data.corpus import Corpus, Readers
+from mmkd.data.encode import DataSplit
+from mmkd.data.pixels import ImageReader
+from mmkd.data.relabel import same_labels
+from mmkd.data.tokens import TextReader
+from mmkd.losses import feature, hint, logit_kl, supervised
+from mmkd.losses.base import Loss, Setting
+from mmkd.objective import Terms
+from mmkd.student.student import Student
+from mmkd.tasks import classify, tag
+from mmkd.tasks.base import Task
+from mmkd.teachers import hf_text, timm
+from mmkd.teachers.base import Speaker, Teacher
+from mmkd.train import Players, train
+from mmkd.weighting import fixed
+
+BERT = {"model_type": "bert", "max_position_embeddings": 512, "vocab_size": work.VOCABULARY, "pad_token_id": 0}
+BASE = {**BERT, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+SMALL = {**BERT, "hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 1200}
+WIDTH, BATCH = 312, 32
+CPU = torch.device("cpu")
+Mark = Callable[[], None]
+"""Called before the first epoch and after each."""
+
+
+def tasks() -> dict[str, Task]:
+    """The three tasks, as classes."""
+    numbers = {"sentiment": work.SENTIMENTS, "risk": work.RISKS}
+    found: dict[str, Task] = {
+        name: classify.Task(classify.Config(), name, [f"{name} {n}" for n in range(count)])
+        for name, count in numbers.items()
+    }
+    kinds = [f"{place}-{kind}" for kind in ("A", "C", "D", "E") for place in "BI"]
+    return {**found, "ner": tag.Task(tag.Config(), "ner", ["O", *kinds])}
+
+
+class Pairs:
+    """The workload as rows of a data set."""
+
+    def __init__(self, workload: Workload) -> None:
+        """workload: whose words are named after their ids, so that each is one sub-token."""
+        self._workload = workload
+
+    def read(self, split: str) -> Iterator[Example]:
+        """All pairs; of `validation` four, which is as little evaluation as can be."""
+        own = self._workload
+        for row in range(len(own) if split == "train" else 4):
+            words = tuple(f"w{number}" for number in own.ids[row][1:-1])
+            labels = {
+                "sentiment": int(own.sentiment[row]),
+                "risk": int(own.risk[row]),
+                "ner": tuple(int(each) for each in own.ner[row][1:-1]),
+            }
+            yield Example(f"{split}/{row}", words, partial(_bitmap, own.images[row]), labels)
+
+    def fingerprint(self, split: str) -> str:
+        """Stands for the rows: an arm has a folder of its own, so nothing else is ever found there."""
+        return f"{split} of {len(self._workload)}"
+
+
+def _bitmap(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(stream, "BMP")
+    return stream.getvalue()
+
+
+def reader() -> TextReader:
+    """Reads the word `w1234` as the sub-token 1234."""
+    vocabulary = {f"w{number}": number for number in range(work.VOCABULARY)}
+    special = {"[PAD]": work.PADDING, "[UNK]": 100, "[CLS]": work.BEGIN, "[SEP]": work.END}
+    vocabulary = {word: n for word, n in vocabulary.items() if n not in special.values()} | special
+    rules = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    rules.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    ends = [("[CLS]", work.BEGIN), ("[SEP]", work.END)]
+    rules.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return TextReader(PreTrainedTokenizerFast(tokenizer_object=rules, **names), work.LONGEST)
+
+
+class Ours:
+    """A student of mmkd on the workload."""
+
+    def __init__(self, workload: Workload, teaching: str, text_only: bool, folder: Path) -> None:
+        """Build everything up to the first step. teaching: `none`, `live` or `cached`.
+
+        text_only: no images and no image teacher. folder: of the encoded data and the cache, shared by arms.
+        """
+        self._folder = folder
+        self._tasks, text = tasks(), reader()
+        images = {} if text_only else {"student": ImageReader(work.SIZE), "vit": ImageReader(work.SIZE)}
+        uses = {name: same_labels(name, task.config.kind, len(task.labels)) for name, task in self._tasks.items()}
+        forms = {name: use.form for name, use in uses.items()}
+        source = Pairs(workload)
+        splits = {n: DataSplit("pairs", n, source, self._folder / "data", uses) for n in ("train", "validation")}
+
+        def corpus(split: str, *names: str) -> Corpus:
+            own = Readers(
+                {n: text for n in names if n != "vit"}, {n: images[n] for n in names if n in images and n != "bert"}
+            )
+            return Corpus([splits[split]], forms, own)
+
+        torch.manual_seed(0)
+        live = {} if teaching == "none" else self._live(text, images)
+        self.teacher_corpora = {name: corpus("train", name) for name in live}
+        self.live = live
+        speakers: dict[str, Speaker] = dict(live)
+        if teaching == "cached":
+            speakers = {name: self._cached(teacher, self._folder / "cache") for name, teacher in live.items()}
+            self.live = live = {}
+        names = ("student", *live) if teaching == "live" else ("student",)
+        self._corpus, self._validation = corpus("train", *names), corpus("validation", "student")
+        torch.manual_seed(0)
+        plain = {
+            "text": {"architecture": SMALL, "vocabulary": work.VOCABULARY, "max_tokens": work.LONGEST},
+            "image": None if text_only else {"model": "mobilenetv3_small_100", "size": work.SIZE},
+            "width": WIDTH,
+            "modality_dropout": 0.0,
+        }
+        readers = Readers({"student": text}, {n: images[n] for n in images if n == "student"})
+        student = Student(StudentConfig.model_validate(plain), self._tasks, readers, {})
+        weighting = fixed.Weighting(fixed.Config(), list(self._tasks))
+        self._players = Players(student, speakers, self._terms(student, speakers), weighting, self._tasks)
+
+    def _live(self, text: TextReader, images: dict[str, ImageReader]) -> dict[str, Teacher]:
+        own = TextEncoder(architecture=BASE, vocabulary=work.VOCABULARY, max_tokens=work.LONGEST).model_dump()
+        bert = hf_text.Config(**own, tasks=tuple(self._tasks), layers=(11,))
+        found: dict[str, Teacher] = {"bert": hf_text.Teacher(bert, "bert", self._tasks, Readers({"bert": text}, {}))}
+        if images:
+            seen = ImageEncoder(model="vit_small_patch16_224", size=work.SIZE).model_dump()
+            some = {name: self._tasks[name] for name in ("sentiment", "risk")}
+            vit = timm.Config(**seen, tasks=tuple(some))
+            found["vit"] = timm.Teacher(vit, "vit", some, Readers({}, {"vit": images["vit"]}))
+        for teacher in found.values():
+            teacher.freeze()
+        return found
+
+    def _cached(self, teacher: Teacher, folder: Path) -> Speaker:
+        making = Making(folder=folder, dtype="fp16", device=CPU, say=lambda text: None, progress=lambda a, b: None)
+        corpora = [self.teacher_corpora[teacher.name]]
+        # The weights are those of one seed, and the folder is the arm's own: its name says all that matters.
+        return cached(teacher, {"weights": "seed 0"}, corpora, making, np.random.default_rng(0))
+
+    def _terms(self, student: Student, speakers: dict[str, Speaker]) -> Terms:
+        setting = Setting(self._tasks, student.shape, {name: each.shape for name, each in speakers.items()})
+        losses: dict[str, Loss] = {n: supervised.Loss(supervised.Config(task=n), setting) for n in self._tasks}
+        for name in speakers:
+            for task in self._tasks if name == "bert" else ("sentiment", "risk"):
+                config = logit_kl.Config(teacher=name, task=task, temperature=2.0)
+                losses[f"{name}_{task}"] = logit_kl.Loss(config, setting)
+            if name == "bert":
+                losses["words"] = hint.Loss(hint.Config(teacher=name, layer=11, modality="text"), setting)
+            else:
+                losses["picture"] = feature.Loss(feature.Config(teacher=name, modality="image"), setting)
+        return Terms(losses)
+
+    def run(self, epochs: int, mark: Mark) -> int:
+        """Train; return the rows trained on."""
+        rows = 0
+
+        def report(entry: dict[str, dict[str, int]]) -> bool:
+            nonlocal rows
+            rows += sum(entry["rows"].values())
+            mark()
+            return False
+
+        mark()
+        settings = Train(epochs=epochs, batch_size=BATCH, threads=1)
+        own = (self._validation, settings, 0, Accelerator(cpu=True), self._folder / "logs")
+        train(self._players, lambda epoch: self._corpus, *own, report=report)
+        return rows
+
+    def teacher_forward(self) -> int:
+        """The teachers' bare forward passes over all rows, as short as their order can make them; rows per teacher."""
+        with torch.no_grad():
+            for name, teacher in self.live.items():
+                corpus = self.teacher_corpora[name]
+                for batch in load(corpus, reading_rows(corpus.words(), 64)):
+                    teacher(batch)
+        return len(self._corpus)
+
+    def build_cache(self) -> int:
+        """The same passes into a new cache, which is compared with the teachers at the end; rows per teacher."""
+        with tempfile.TemporaryDirectory(prefix="mmkd-bench-") as folder:
+            for teacher in self.live.values():
+                self._cached(teacher, Path(folder))
+        return len(self._corpus)
