@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.progress import Progress
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import mmkd.plan.trial as trial
+from mmkd.cache.entry import read_manifest
 from mmkd.plan.facts import Plan, TeacherPlan
 from mmkd.plan.known import Known, taught_views
 from mmkd.plan.plan import plan_experiment
@@ -33,10 +35,10 @@ QUIET = Progress(disable=True)
 
 
 def file() -> dict[str, Any]:
-    """The tiny experiment with views of its rows whose number of words differs, and two batches a step."""
+    """The tiny experiment with views whose number of words differs, two batches a step, and cut logits."""
     plain = plain_experiment()
     plain["augment"] = {"views": 2, "text": {"drop": 0.3}}
-    plain["train"] |= {"accumulate": 2, "epochs": 3}
+    plain["train"] |= {"accumulate": 2, "epochs": 3, "cache_logits_top": 5}
     plain["teachers"]["idle"] = plain["teachers"]["bert"] | {"tasks": ["risk"], "layers": []}
     return plain
 
@@ -102,13 +104,17 @@ def test_the_bytes_of_the_cache_are_those_on_the_disk(done) -> None:
         assert cache is not None
         assert (cache.rows, cache.passes, cache.found_rows, cache.views) == (48, 48, 0, 2)
         assert cache.splits == ("market_notes/train", "market_notes/transfer")
-        stored = near.parent / "results" / "cache" / "teachers" / name
-        found = sum(path.stat().st_size for path in stored.rglob("*") if path.is_file())
-        # headers of arrays and a manifest, for each view of each split
-        assert cache.bytes.value <= found <= cache.bytes.value + 4 * 4096
+        entries = [folder.parent for folder in near.parent.glob("results/cache/teachers/*/manifest.json")]
+        own = [folder for folder in entries if read_manifest(folder).about.teacher == name]
+        assert len(own) == 4  # two views of two splits
+        stored = [path for folder in own for path in folder.rglob("*") if path.is_file()]
+        values = sum(np.load(path, mmap_mode="r").nbytes for path in stored if path.suffix == ".npy")
+        assert values == cache.bytes.value
+        found = sum(path.stat().st_size for path in stored)
+        assert values <= found <= values + 4 * 16384  # headers of arrays and manifests of entries
         assert sum(array.bytes for array in cache.arrays) == cache.bytes.value
         assert cache.bytes.basis == "exact"
-    hidden = {array.name: array for array in teacher(before, "bert").cache.arrays}["hidden.1"]
+    hidden = {array.name: array for array in teacher(before, "bert").cache.arrays}["hidden.text.1"]
     assert (hidden.dtype, hidden.shape, hidden.per) == ("float16", (16,), "word")
     assert hidden.bytes == 2 * 16 * teacher(before, "bert").cache.words
 
@@ -152,7 +158,14 @@ def test_before_a_run_only_encoded_data_is_written(project: Path, monkeypatch: p
     assert all(time is not None and time.value > 0 and time.basis == "estimated" for time in times)
     assert plan.student.memory.peak is not None
     text = rendered(plan)
-    for expected in ("≈", "this file", "live teachers", "hidden.1", "The run in all", "to train: 1 epochs, 2 steps"):
+    for expected in (
+        "≈",
+        "this file",
+        "live teachers",
+        "hidden.text.1",
+        "The run in all",
+        "to train: 1 epochs, 2 steps",
+    ):
         assert expected in text
 
 
