@@ -1,5 +1,6 @@
 """The command line, as a user calls it: in a process of its own, in a project of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -218,3 +219,12 @@ def test_schema_is_printed(project: Path) -> None:
     done = mmkd(project, "schema")
     assert done.returncode == 0
     assert '"logit_kl"' in done.stdout
+
+
+def test_plan_prints_json_alone_and_writes_no_results(project: Path) -> None:
+    done = mmkd(project, "plan", "tiny.yaml", "--json", "--no-measure")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["student"]["rows"], found["student"]["steps"], found["student"]["epoch_seconds"]) == (40, 2, None)
+    assert [teacher["finetune"]["steps"] for teacher in found["teachers"]] == [1, 1]
+    assert {path.name for path in (project / "results").iterdir()} == {"cache"}

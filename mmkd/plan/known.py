@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mmkd import checkpoint
 from mmkd.cache.entry import MANIFEST, key_of
-from mmkd.cache.packing import DTYPES, flatten
+from mmkd.cache.packing import DTYPES, Flat, Packing, flatten
 from mmkd.cache.store import packing_of, parts_of
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.encode import DataSplit
@@ -20,6 +22,9 @@ from mmkd.teach import making_of, prepare, untrained
 from mmkd.teachers.base import Teacher
 from mmkd.types import Outputs
 from mmkd.workspace import Workspace
+
+FEATURES = ("pooled", "hidden", "fused")
+"""Names of what `train.cache_features` makes narrower."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +70,39 @@ def in_cache(workspace: Workspace, known: Known, split: DataSplit, dtype: str) -
     return (making.folder / key_of(parts_of(known.identity, split, making, packing)) / MANIFEST).exists()
 
 
-def stored(outputs: Outputs) -> dict[str, tuple[Tensor, bool]]:
-    """Each output that the cache stores, by name, and whether it has a value for each word, not for each row."""
-    flat = flatten(outputs, torch.ones_like(outputs.words))
-    return {name: (each.values, each.ragged) for name, each in flat.items()}
+@dataclass(frozen=True)
+class Storing:
+    """How a teacher's outputs are stored. width: to which wider features are projected; None: as they are."""
 
+    packing: Packing
+    width: int | None
 
-def arrays(outputs: Outputs, dtype: str, rows: int, words: int, parts: int) -> tuple[ArrayPlan, ...]:
-    """What is stored of so many rows and words, kept in so many parts, each with the offsets of its own rows."""
-    found = [ArrayPlan("offsets", "int64", (), "row", 8 * (rows + parts))]
-    for name, (values, ragged) in stored(outputs).items():
-        kept = torch.uint8 if values.dtype == torch.bool else DTYPES[dtype]
-        shape = tuple(values.shape[1:])
-        size = torch.Size(shape).numel() * kept.itemsize * (words if ragged else rows)
-        found.append(ArrayPlan(name, str(kept).removeprefix("torch."), shape, "word" if ragged else "row", size))
-    return tuple(found)
+    @classmethod
+    def of(cls, workspace: Workspace, teacher: Teacher, corpus: Corpus) -> Storing:
+        """As the experiment says. corpus: rows of it."""
+        features = workspace.experiment.train.cache_features
+        making = replace(making_of(workspace, lambda done, total: None), features=None)  # a fit would be written
+        return cls(packing_of(teacher, {}, corpus, making), None if features is None else features.width)
 
+    def arrays(self, outputs: Outputs, dtype: str, rows: int, words: int, parts: int) -> tuple[ArrayPlan, ...]:
+        """What is stored of so many rows and words, kept in so many parts, each with the offsets of its own rows."""
+        found = [ArrayPlan("offsets", "int64", (), "row", 8 * (rows + parts))]
+        for name, flat in self._packed(outputs).items():
+            kept = DTYPES[dtype] if flat.values.is_floating_point() else flat.values.dtype
+            shape = tuple(flat.values.shape[1:])
+            if self.width is not None and name.partition(".")[0] in FEATURES:
+                shape = (*shape[:-1], min(shape[-1], self.width))
+            size = math.prod(shape) * kept.itemsize * (words if flat.ragged else rows)
+            per: Literal["row", "word"] = "word" if flat.ragged else "row"
+            found.append(ArrayPlan(name, str(kept).removeprefix("torch."), shape, per, size))
+        return tuple(found)
 
-def narrow(outputs: Outputs, dtype: str) -> dict[str, Tensor]:
-    """The outputs in the type that is stored, on the CPU: the part of storing that takes time for each value."""
-    kept = {name: values for name, (values, _) in stored(outputs).items()}
-    return {name: (v.to(DTYPES[dtype]) if v.is_floating_point() else v).cpu() for name, v in kept.items()}
+    def narrow(self, outputs: Outputs) -> dict[str, Tensor]:
+        """The outputs in the type that is stored, on the CPU: the part of storing that takes time for each value."""
+        return {name: self.packing.narrow(flat.values).cpu() for name, flat in self._packed(outputs).items()}
+
+    def _packed(self, outputs: Outputs) -> dict[str, Flat]:
+        return self.packing.pack(flatten(outputs, torch.ones_like(outputs.words)))
 
 
 def evaluated(workspace: Workspace, tasks: Sequence[str]) -> tuple[Corpus, int]:

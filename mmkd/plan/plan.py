@@ -14,10 +14,12 @@ import torch
 from rich.progress import Progress
 
 from mmkd.config.experiment import Experiment
+from mmkd.data.corpus import Corpus
 from mmkd.environment import machine
 from mmkd.plan.choices import Rates, break_even, choices
 from mmkd.plan.facts import Number, Plan, StudentPlan, TeacherPlan
 from mmkd.plan.known import know, taught_views
+from mmkd.plan.student import Costed as CostedStudent
 from mmkd.plan.student import plan_student, without_teachers
 from mmkd.plan.teacher import Costed, plan_teacher
 from mmkd.plan.trial import TIMED
@@ -35,22 +37,25 @@ def plan_experiment(experiment: Experiment, near: Path, progress: Progress, meas
     if experiment.train.threads is not None:
         torch.set_num_threads(experiment.train.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)  # as a run has it
-    with torch.random.fork_rng():
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
         return _plan(open_workspace(experiment, near, progress), measure)
 
 
 def _plan(workspace: Workspace, measure: bool) -> Plan:
     experiment = workspace.experiment
     used = {needs.teacher for loss in experiment.losses.values() for needs in loss.teacher_needs()}
+    views = taught_views(workspace)
     known = {name: know(workspace, name) for name in experiment.teachers}
-    teachers = {name: plan_teacher(workspace, each, name in used, measure) for name, each in known.items()}
+    teachers = {name: plan_teacher(workspace, each, views, name in used, measure) for name, each in known.items()}
     asked = {name: known[name].teacher for name in sorted(used)}
     alone = without_teachers(workspace) if asked else None
     with tempfile.TemporaryDirectory() as folder:
-        student = plan_student(workspace, asked, Path(folder), measure)
-        bare = plan_student(alone, {}, Path(folder), True).plan if alone is not None and measure else None
+        sizes = views[0].sizes()
+        student = plan_student(workspace, asked, sizes, Path(folder), measure)
+        bare = plan_student(alone, {}, sizes, Path(folder), True).plan if alone is not None and measure else None
     plans = [each.plan for each in teachers.values()]
-    rates = _rates(workspace, [each for each in teachers.values() if each.used], student.plan, student.teachers, bare)
+    rates = _rates([each for each in teachers.values() if each.used], views[0], student, bare)
     return Plan(
         name=experiment.name,
         device=machine(workspace.accelerator.device).device,
@@ -64,26 +69,19 @@ def _plan(workspace: Workspace, measure: bool) -> Plan:
     )
 
 
-def _rates(
-    workspace: Workspace,
-    teachers: Sequence[Costed],
-    student: StudentPlan,
-    live: float | None,
-    alone: StudentPlan | None,
-) -> Rates:
-    view = taught_views(workspace)[0]
+def _rates(teachers: Sequence[Costed], view: Corpus, student: CostedStudent, alone: StudentPlan | None) -> Rates:
     words = int(view.words().sum())
     sizes = {
         dtype: sum(array.bytes for each in teachers for array in each.arrays(dtype, len(view), words, len(view.splits)))
         for dtype in DTYPES
     }
-    if live is None:
+    if student.teachers is None:
         return Rates(sizes, None, None, None, None)
     return Rates(
         cached=sizes,
         building=sum(len(view) * (each.passes.seconds or 0.0) for each in teachers),
-        reading=sum(student.rows * (each.reading or 0.0) for each in teachers),
-        live=student.rows * live,
+        reading=sum(student.plan.rows * (each.reading or 0.0) for each in teachers),
+        live=student.plan.rows * student.teachers,
         alone=alone.epoch_seconds.value if alone is not None and alone.epoch_seconds is not None else None,
     )
 

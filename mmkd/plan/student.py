@@ -36,16 +36,17 @@ class Costed:
     teachers: float | None
 
 
-def plan_student(workspace: Workspace, teachers: Mapping[str, Speaker], views: Path, measure: bool) -> Costed:
+def plan_student(
+    workspace: Workspace, teachers: Mapping[str, Speaker], sizes: Mapping[str, int], views: Path, measure: bool
+) -> Costed:
     """The cost of the student with these teachers, which run live while it is measured, and are then taken out.
 
-    views: folder for a view that only one epoch reads.
+    sizes: training rows of each data set. views: folder for a view that only one epoch reads.
     """
     experiment, device = workspace.experiment, workspace.accelerator.device
     settings = experiment.train
     players = make_players(workspace, teachers)
-    trial = try_student(workspace, players, views, measure, "try training")
-    sizes = workspace.training(Readers({}, {})).sizes()
+    trial = try_student(workspace, players, views, measure)
     rows = sum(rows_per_epoch(sizes, experiment.mixing).values())
     batches = batches_per_epoch(sizes, settings.batch_size, experiment.mixing)
     seconds = dict(trial.seconds)
@@ -96,7 +97,7 @@ def make_players(workspace: Workspace, teachers: Mapping[str, Speaker]) -> Playe
     return Players(student, teachers, workspace.terms(student, teachers), workspace.weighting(), workspace.tasks)
 
 
-def try_student(workspace: Workspace, players: Players, views: Path, measure: bool, label: str) -> Trial:
+def try_student(workspace: Workspace, players: Players, views: Path, measure: bool) -> Trial:
     """A few steps of the first seed."""
     experiment = workspace.experiment
     names = (READER, *players.teachers)
@@ -113,7 +114,7 @@ def try_student(workspace: Workspace, players: Players, views: Path, measure: bo
         experiment.seeds[0],
         workspace.accelerator,
         measure,
-        workspace.follow(label),
+        workspace.follow("try training" if players.teachers else "try the student alone"),
         experiment.mixing,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch
 from mmkd.plan.facts import ArrayPlan, CachePlan, FinetunePlan, Number, TeacherPlan
-from mmkd.plan.known import Known, arrays, evaluated, in_cache, narrow, taught_views
+from mmkd.plan.known import Known, Storing, evaluated, in_cache
 from mmkd.plan.passes import Passes, try_passes
 from mmkd.plan.trial import try_training
 from mmkd.teach import finetune_settings, learners
@@ -32,15 +32,18 @@ class Costed:
     plan: TeacherPlan
     used: bool
     passes: Passes
+    storing: Storing
     reading: float | None
 
     def arrays(self, dtype: str, rows: int, words: int, parts: int) -> tuple[ArrayPlan, ...]:
         """What is stored of so many rows and words of as many splits."""
-        return arrays(self.passes.outputs, dtype, rows, words, parts)
+        return self.storing.arrays(self.passes.outputs, dtype, rows, words, parts)
 
 
-def plan_teacher(workspace: Workspace, known: Known, used: bool, measure: bool) -> Costed:
-    """The cost of a teacher, which is frozen afterwards. used: whether a loss asks it about them.
+def plan_teacher(workspace: Workspace, known: Known, views: Sequence[Corpus], used: bool, measure: bool) -> Costed:
+    """The cost of a teacher, which is frozen afterwards.
+
+    views: the training rows, in each view that a cache holds. used: whether a loss asks the teacher about them.
 
     One that is not trained yet is measured as it is before: training changes its weights, not its cost.
     """
@@ -48,10 +51,10 @@ def plan_teacher(workspace: Workspace, known: Known, used: bool, measure: bool) 
     tasks = list(teacher.tasks)
     finetune = _finetune(workspace, known, measure) if known.network else None
     teacher.freeze()
-    dtype = workspace.experiment.train.cache_dtype
     bar = workspace.follow(f"try passes of {teacher.name}")
     corpus = workspace.training(teacher.readers)
-    passes = try_passes(teacher, corpus, device, measure, bar, lambda outputs: narrow(outputs, dtype))
+    storing = Storing.of(workspace, teacher, corpus)
+    passes = try_passes(teacher, corpus, device, measure, bar, storing.narrow)
     validation, test = evaluated(workspace, tasks)
     rows = len(validation) + test
     plan = TeacherPlan(
@@ -59,13 +62,15 @@ def plan_teacher(workspace: Workspace, known: Known, used: bool, measure: bool) 
         kind=teacher.config.kind,
         parameters=sum(p.numel() for p in teacher.parameters()),
         finetune=finetune,
-        cache=_cache(workspace, known, passes) if used and known.network and workspace.experiment.train.cache else None,
+        cache=_cache(workspace, known, views, passes, storing)
+        if used and known.network and workspace.experiment.train.cache
+        else None,
         flops_per_sample=Number(passes.flops, "measured") if known.network else None,
         evaluation_rows=rows,
         evaluation_seconds=None if passes.seconds is None else Number(rows * passes.seconds, "estimated"),
     )
-    reading = _reading(narrow(passes.outputs, dtype), len(passes.outputs.speaks), device) if measure else None
-    return Costed(plan, used and known.network, passes, reading)
+    reading = _reading(storing.narrow(passes.outputs), len(passes.outputs.speaks), device) if measure else None
+    return Costed(plan, used and known.network, passes, storing, reading)
 
 
 def _finetune(workspace: Workspace, known: Known, measure: bool) -> FinetunePlan:
@@ -90,13 +95,12 @@ def _finetune(workspace: Workspace, known: Known, measure: bool) -> FinetunePlan
     return FinetunePlan(found, os.path.relpath(known.folder), settings.epochs, settings.epochs * steps, seconds)
 
 
-def _cache(workspace: Workspace, known: Known, passes: Passes) -> CachePlan:
+def _cache(workspace: Workspace, known: Known, views: Sequence[Corpus], passes: Passes, storing: Storing) -> CachePlan:
     dtype = workspace.experiment.train.cache_dtype
-    views: list[Corpus] = taught_views(workspace)
     rows, words = sum(len(view) for view in views), sum(int(view.words().sum()) for view in views)
-    splits = [(split, int(size)) for view in views for split, size in zip(view.splits, sizes_of(view), strict=True)]
+    splits = [(split, int(size)) for view in views for split, size in zip(view.splits, _sizes(view), strict=True)]
     found = sum(size for split, size in splits if in_cache(workspace, known, split, dtype))
-    stored = arrays(passes.outputs, dtype, rows, words, len(splits))
+    stored = storing.arrays(passes.outputs, dtype, rows, words, len(splits))
     seconds = None if passes.seconds is None else Number((rows - found) * passes.seconds, "estimated")
     return CachePlan(
         splits=tuple(f"{split.data}/{split.split}" for split in views[0].splits),
@@ -112,8 +116,7 @@ def _cache(workspace: Workspace, known: Known, passes: Passes) -> CachePlan:
     )
 
 
-def sizes_of(corpus: Corpus) -> list[int]:
-    """Rows of each split of a corpus."""
+def _sizes(corpus: Corpus) -> list[int]:
     return [int(end - start) for start, end in zip(corpus.starts[:-1], corpus.starts[1:], strict=True)]
 
 

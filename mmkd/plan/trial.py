@@ -50,11 +50,13 @@ def try_training(
 ) -> Trial:
     """Train for a few batches: those that a run would begin with. The players are changed, nothing else is.
 
+    Live teachers are asked in this process, so that their time can be told from the student's.
     timed: also measure how long it takes. progress: called with batches done, in all.
     """
     trial = _Watcher(accelerator.device, WARM_UP if timed else 0, TIMED if timed else 0, progress)
     phases = Phases(trial.begin)
-    enough = settings.model_copy(update={"epochs": settings.epochs + trial.last, "patience": None})
+    here = settings.live.model_copy(update={"process": False})
+    enough = settings.model_copy(update={"epochs": settings.epochs + trial.last, "patience": None, "live": here})
     cuda = accelerator.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(accelerator.device)
