@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,11 @@ from mmkd import checkpoint
 from mmkd.cache.entry import MANIFEST, key_of
 from mmkd.cache.packing import DTYPES, Flat, Packing, flatten
 from mmkd.cache.store import packing_of, parts_of
+from mmkd.config.plugin_base import Finetune
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.encode import DataSplit
 from mmkd.plan.facts import ArrayPlan
-from mmkd.teach import making_of, prepare, untrained
+from mmkd.teach import Prepared, making_of, prepare, untrained
 from mmkd.teachers.base import Teacher
 from mmkd.types import Outputs
 from mmkd.workspace import Workspace
@@ -29,28 +31,40 @@ FEATURES = ("pooled", "hidden", "fused")
 
 @dataclass(frozen=True)
 class Known:
-    """A teacher before a run. identity: what determines its outputs, once its weights are there; folder: of these.
+    """A teacher before a run. training: how it is trained where it has to be, and the folder of its weights.
 
-    network: whether it has weights; one without is neither trained nor cached.
+    identity: what determines its outputs; None while it is not trained. network: whether the cache holds what it says.
     """
 
     teacher: Teacher
     identity: Mapping[str, str] | None
-    folder: Path
+    training: tuple[Finetune, Path] | None
     network: bool
 
 
-def know(workspace: Workspace, name: str) -> Known:
-    """The teacher of that name, on the device: trained if it was already, otherwise as training starts from it.
+def know_all(workspace: Workspace) -> dict[str, Known]:
+    """Every teacher, on the device: trained if it was already, otherwise as training starts from it.
 
     Writes nothing. Raises CheckpointError when the weights found are damaged.
     """
-    start = untrained(workspace, name)
-    network = any(True for _ in start.teacher.parameters())
-    if not network or not checkpoint.exists(start.folder):
-        return Known(start.teacher.to(workspace.accelerator.device), None, start.folder, network)
-    found = prepare(workspace, name)
-    return Known(found.teacher, found.identity, found.folder, network)
+    configs, ready, found = workspace.experiment.teachers, dict[str, Prepared](), dict[str, Known]()
+    for name in sorted(configs, key=lambda each: bool(configs[each].speaks_for)):
+        config, training, start = configs[name], None, None
+        if config.training is not None:
+            start = untrained(workspace, name, config.training)
+            training = (config.training, start.folder)
+        if start is not None and not checkpoint.exists(start.folder):
+            teacher, identity = start.teacher.to(workspace.accelerator.device), None
+            ready[name] = Prepared(partial(_given, teacher), {}, {})
+        else:
+            ready[name] = prepare(workspace, name, ready)
+            teacher, identity = ready[name].teacher, ready[name].identity
+        found[name] = Known(teacher, identity, training, config.network)
+    return {name: found[name] for name in configs}
+
+
+def _given(teacher: Teacher) -> Teacher:
+    return teacher
 
 
 def taught_views(workspace: Workspace) -> list[Corpus]:

@@ -18,7 +18,7 @@ from mmkd.data.corpus import Corpus
 from mmkd.environment import machine
 from mmkd.plan.choices import Rates, break_even, choices
 from mmkd.plan.facts import Number, Plan, StudentPlan, TeacherPlan
-from mmkd.plan.known import know, taught_views
+from mmkd.plan.known import know_all, taught_views
 from mmkd.plan.student import Costed as CostedStudent
 from mmkd.plan.student import plan_student, without_teachers
 from mmkd.plan.teacher import Costed, plan_teacher
@@ -46,7 +46,7 @@ def _plan(workspace: Workspace, measure: bool) -> Plan:
     experiment = workspace.experiment
     used = {needs.teacher for loss in experiment.losses.values() for needs in loss.teacher_needs()}
     views = taught_views(workspace)
-    known = {name: know(workspace, name) for name in experiment.teachers}
+    known = know_all(workspace)
     teachers = {name: plan_teacher(workspace, each, views, name in used, measure) for name, each in known.items()}
     asked = {name: known[name].teacher for name in sorted(used)}
     alone = without_teachers(workspace) if asked else None

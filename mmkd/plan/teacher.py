@@ -6,10 +6,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mmkd.config.plugin_base import Finetune
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch
 from mmkd.plan.facts import ArrayPlan, CachePlan, FinetunePlan, Number, TeacherPlan
@@ -49,7 +51,7 @@ def plan_teacher(workspace: Workspace, known: Known, views: Sequence[Corpus], us
     """
     teacher, device = known.teacher, workspace.accelerator.device
     tasks = list(teacher.tasks)
-    finetune = _finetune(workspace, known, measure) if known.network else None
+    finetune = None if known.training is None else _finetune(workspace, known, *known.training, measure)
     teacher.freeze()
     bar = workspace.follow(f"try passes of {teacher.name}")
     corpus = workspace.training(teacher.readers)
@@ -73,9 +75,9 @@ def plan_teacher(workspace: Workspace, known: Known, views: Sequence[Corpus], us
     return Costed(plan, used and known.network, passes, storing, reading)
 
 
-def _finetune(workspace: Workspace, known: Known, measure: bool) -> FinetunePlan:
+def _finetune(workspace: Workspace, known: Known, training: Finetune, folder: Path, measure: bool) -> FinetunePlan:
     teacher = known.teacher
-    settings, tasks = finetune_settings(teacher), list(teacher.tasks)
+    settings, tasks = finetune_settings(training), list(teacher.tasks)
     found = known.identity is not None
     corpus = workspace.mix.split("train", teacher.readers, tasks)
     batches = batches_per_epoch(corpus.sizes(), settings.batch_size, BY_SIZE)
@@ -84,7 +86,7 @@ def _finetune(workspace: Workspace, known: Known, measure: bool) -> FinetunePlan
     if measure and not found:
         validation = workspace.mix.split("validation", teacher.readers, tasks)
         bar = workspace.follow(f"try fine-tuning {teacher.name}")
-        seed = teacher.config.finetune.seed
+        seed = training.seed
         trial = try_training(
             learners(teacher), lambda epoch: corpus, validation, settings, seed, workspace.accelerator, True, bar
         )
@@ -92,7 +94,7 @@ def _finetune(workspace: Workspace, known: Known, measure: bool) -> FinetunePlan
         assert evaluation.seconds is not None  # it was timed
         epoch = sum(trial.seconds.values()) * len(corpus) + evaluation.seconds * len(validation)
         seconds = Number(settings.epochs * epoch, "estimated")
-    return FinetunePlan(found, os.path.relpath(known.folder), settings.epochs, settings.epochs * steps, seconds)
+    return FinetunePlan(found, os.path.relpath(folder), settings.epochs, settings.epochs * steps, seconds)
 
 
 def _cache(workspace: Workspace, known: Known, views: Sequence[Corpus], passes: Passes, storing: Storing) -> CachePlan:
