@@ -101,7 +101,7 @@ def changed(parent: Path, start: Start) -> str | None:
     nearest = min(same, key=len, default=[])  # of equally near ones the one used last
     if not nearest:
         return None
-    verb = "differs" if len(nearest) == 1 else "differ"
+    verb = "differ" if len(nearest) > 1 or nearest[0].endswith("s") else "differs"
     return f"cache of {about}: {', '.join(nearest)} {verb}, made anew"
 
 

@@ -34,8 +34,8 @@ class Losing:
                 error = divergence(said, restored)
                 against, largest = torch.ones_like(error), error.max()
             else:
-                error = (said - restored).double().flatten(1).square().sum(1)
-                against = said.double().flatten(1).square().sum(1)
+                error = torch.linalg.vector_norm((said - restored).flatten(1), dim=1).double().square()
+                against = torch.linalg.vector_norm(said.flatten(1), dim=1).double().square()
                 largest = (error / against.clamp(min=torch.finfo(torch.float64).tiny)).max().sqrt()
             total = self._sums.setdefault(name, [0.0, 0.0, 0.0])
             total[0] += float(error.sum())
@@ -43,10 +43,10 @@ class Losing:
             total[2] = max(total[2], float(largest))
 
     def lost(self) -> dict[str, Lost]:
-        """What was lost, by output, rounded to six digits: sums depend on the number of threads beyond these."""
+        """What was lost, by output, rounded to four digits: beyond these, sums depend on the number of threads."""
         found = {}
         for name, sums in self._sums.items():
-            total, against, largest = (float(f"{each:.6g}") for each in sums)
+            total, against, largest = (float(f"{each:.4g}") for each in sums)
             kind: Kind = "nats" if self._is_cut(name) else "relative"
             found[name] = Lost(of=kind, total=total, against=against, largest=largest)
         return found

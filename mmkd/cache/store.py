@@ -91,9 +91,9 @@ def parts_of(identity: Mapping[str, str], split: DataSplit, making: Making, pack
     return {
         **identity,
         "rows": rows,
-        "view": split.fingerprint.removeprefix(rows).removeprefix(":"),
+        "view": split.fingerprint.removeprefix(rows).removeprefix(":") or "none",
         "dtype": making.dtype,
-        "logits_top": ", ".join(f"{task} {count}" for task, count in sorted(packing.top.items())),
+        "logits_top": ", ".join(f"{task} {count}" for task, count in sorted(packing.top.items())) or "all",
         "features": identity_of(making.features, packing.projections),
         "store": CODE,
     }

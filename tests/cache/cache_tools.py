@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mmkd.cache import build
 from mmkd.cache.store import Making, cached
 from mmkd.config.augment import Augment
 from mmkd.data.corpus import Corpus, Readers
@@ -163,14 +161,3 @@ def numbered_corpus(folder: Path, *sizes: int) -> Corpus:
     source = Listed(rows)
     splits = [DataSplit("listed", split, source, folder, {}, None) for split in rows]
     return Corpus(splits, {}, Readers({}, {}))
-
-
-KILLED_ROWS = 2000
-
-
-def build_in_small_shards(data: Path, folder: Path, ready: Connection) -> None:
-    """A build in a process of its own, to be killed."""
-    build.SHARD_ROWS = 50
-    corpus = numbered_corpus(data, KILLED_ROWS)
-    ready.send("ready")
-    store(NumberTeacher(), corpus, folder)
