@@ -9,7 +9,7 @@ import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from mmkd.config.local import local_path
 from mmkd.encoders.base import Encoded
@@ -33,9 +33,7 @@ class TextEncoder(nn.Module):
         if config.model is not None:
             self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
         else:
-            assert config.architecture is not None  # checked by the config
-            keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
-            self.model = AutoModel.from_config(AutoConfig.for_model(**keys))
+            self.model = AutoModel.from_config(architecture_of(config, reader))
         self.depth: int = self.model.config.num_hidden_layers
         self.width: int = self.model.config.hidden_size
         if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
@@ -69,6 +67,15 @@ class TextEncoder(nn.Module):
         layers = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.layers}
         hidden = {n: Hidden(to_words(weights, values), kept) for n, values in layers.items()}
         return Encoded(masked_mean(last, tokens.mask), hidden)
+
+
+def architecture_of(config: Config, reader: TextReader) -> PretrainedConfig:
+    """The transformers config of a text encoder: the pretrained model's own, or one from its keys."""
+    if config.model is not None:
+        return AutoConfig.from_pretrained(local_path(config.model) or config.model)
+    assert config.architecture is not None  # checked by the config
+    keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
+    return AutoConfig.for_model(**keys)
 
 
 def word_weights(
