@@ -32,8 +32,9 @@ class ImageEncoder(nn.Module):
         Raises ValueError for a layer that the model does not have, or a name that timm does not know.
         """
         super().__init__()
-        # Convolutions run a good deal faster so, on CPU and GPU alike.
-        self.model = _create(config).to(memory_format=torch.channels_last)
+        self.model = _create(config)
+        self.memory_format = _memory_format(self.model)
+        self.model.to(memory_format=self.memory_format)
         self.frozen_batch_norm = config.frozen_batch_norm
         self.depth = len(self.model.feature_info)
         self.layers = sorted({*layers, self.depth - 1})
@@ -79,7 +80,7 @@ class ImageEncoder(nn.Module):
                 module.train()
 
     def _encode_all(self, pixels: Tensor) -> Encoded:
-        scaled = (pixels.contiguous(memory_format=torch.channels_last).float() / 255 - self.mean) / self.std
+        scaled = (pixels.contiguous(memory_format=self.memory_format).float() / 255 - self.mean) / self.std
         features, maps = self.model.forward_intermediates(scaled, indices=list(self.layers), output_fmt="NCHW")
         hidden = {layer: _positions(grid) for layer, grid in zip(self.layers, maps, strict=True)}
         return Encoded(self.model.forward_head(features, pre_logits=True), hidden)
@@ -97,6 +98,19 @@ class ImageEncoder(nn.Module):
     def width_of(self, layer: int) -> int:
         """Width of a layer's positions."""
         return int(self.model.feature_info[layer]["num_chs"])
+
+
+def _memory_format(model: nn.Module) -> torch.memory_format:
+    """Channels last, in which convolutions run a good deal faster on CPU and GPU alike.
+
+    But a strided 1 x 1 convolution of pixels (RepVGG's) then writes past its memory on the CPU in its backward pass,
+    which ends the process (seen with torch 2.15).
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
+            if module.kernel_size == (1, 1) and module.stride != (1, 1):
+                return torch.contiguous_format
+    return torch.channels_last
 
 
 def _create(config: Config) -> nn.Module:

@@ -26,7 +26,8 @@ class TextEncoder(nn.Module):
     def __init__(self, config: Config, reader: TextReader, layers: Sequence[int] = ()) -> None:
         """reader: encodes this encoder's texts. layers: the hidden layers to return, beside the last.
 
-        Raises ValueError for a layer that the model does not have, or texts longer than it can read.
+        Raises ValueError for a layer that the model does not have, texts longer than it can read, and a model that
+        padding reaches.
         """
         super().__init__()
         self.pooling = config.pooling
@@ -40,6 +41,7 @@ class TextEncoder(nn.Module):
             raise ValueError(f"layers {absent}: this text encoder has the layers 0 to {self.depth - 1}")
         self.layers = sorted({*layers, self.depth - 1})
         self._check_length(reader)
+        self._check_padding(reader)
 
     @torch.no_grad()
     def _check_length(self, reader: TextReader) -> None:
@@ -54,6 +56,25 @@ class TextEncoder(nn.Module):
                 "lower it, or give the architecture more positions"
             ) from error
         self.model.train(training)
+
+    @torch.no_grad()
+    def _check_padding(self, reader: TextReader) -> None:
+        # Batches are padded to their longest text, and what was said of a text is kept for other batches.
+        training = self.model.training
+        self.model.eval()
+        short, wide = 3, min(6, reader.max_tokens)
+        token = int(reader.padding == 0)
+        padded = torch.tensor([[token] * short + [reader.padding] * (wide - short)])
+        kept = (torch.arange(wide) < short).long()[None]
+        alone = self.model(input_ids=padded[:, :short], attention_mask=kept[:, :short]).last_hidden_state
+        among = self.model(input_ids=padded, attention_mask=kept).last_hidden_state[:, :short]
+        self.model.train(training)
+        rounding = 1000 * torch.finfo(alone.dtype).eps * alone.abs().max()
+        if (alone - among).abs().max() > rounding:
+            raise ValueError(
+                f"{self.model.config.model_type}: padding changes what it says of a text, so that a text's features "
+                "would depend on its batch; expected an architecture that masks its padding"
+            )
 
     def width_of(self, layer: int) -> int:
         """Width of a layer's words."""
