@@ -106,10 +106,9 @@ def _memory_format(model: nn.Module) -> torch.memory_format:
     But a strided 1 x 1 convolution of pixels (RepVGG's) then writes past its memory on the CPU in its backward pass,
     which ends the process (seen with torch 2.15).
     """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-            if module.kernel_size == (1, 1) and module.stride != (1, 1):
-                return torch.contiguous_format
+    of_pixels = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3]
+    if any(module.kernel_size == (1, 1) and module.stride != (1, 1) for module in of_pixels):
+        return torch.contiguous_format
     return torch.channels_last
 
 
