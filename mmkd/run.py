@@ -28,7 +28,7 @@ from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
 from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
 from mmkd.student.stored import save_student
-from mmkd.teach import Prepared, prepare_all, speakers
+from mmkd.teach import Prepared, new_student, prepare_all, speakers
 from mmkd.teachers.base import Speaker, Teacher
 from mmkd.train import Players, Report, Trained, Watch, mix, train
 from mmkd.types import Batch, Outputs
@@ -174,7 +174,7 @@ def run_seed(
     experiment, device = workspace.experiment, workspace.accelerator.device
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(mix(seed))
-    student = workspace.student()
+    student = new_student(workspace, ready.prepared)
     terms = workspace.terms(student, ready.teachers)
     players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
     validation = workspace.mix.split("validation", workspace.reader("student"))

@@ -25,11 +25,13 @@ from mmkd.config import plugins
 from mmkd.config.experiment import Train
 from mmkd.config.plugin_base import Finetune, TeacherConfig
 from mmkd.data.corpus import Corpus, Readers
+from mmkd.encoders.start import copy_blocks
 from mmkd.environment import package_versions
 from mmkd.lora import add_lora, merge_lora
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
 from mmkd.record import hash_of
+from mmkd.student.student import Student
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker, Teacher
 from mmkd.train import Players, mix, train
@@ -52,12 +54,19 @@ UNREAD = {"_name_or_path", "transformers_version", "architectures"}
 class Prepared:
     """A teacher made ready. It is in memory from when it is asked for until it is released, and built again if asked.
 
-    identity: what determines its outputs, by name. facts: of its training, for its record.
+    identity: what determines its outputs, by name. facts: of its training, for its record. folder: of its checkpoint,
+    where it was trained here.
     """
 
-    def __init__(self, build: Callable[[], Teacher], identity: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        build: Callable[[], Teacher],
+        identity: Mapping[str, str],
+        facts: Mapping[str, Any],
+        folder: Path | None = None,
+    ) -> None:
         """build: makes the teacher, frozen and on its device."""
-        self.identity, self.facts = dict(identity), dict(facts)
+        self.identity, self.facts, self.folder = dict(identity), dict(facts), folder
         self._build = build
         self._teacher: Teacher | None = None
 
@@ -148,7 +157,8 @@ def _prepare_trained(workspace: Workspace, name: str, training: Finetune) -> Pre
         new.load_state_dict(checkpoint.load(folder)[0])
         return _frozen(workspace, new)
 
-    return Prepared(build, {"weights": sha256, "networks": networks, **_circumstances(workspace, name, config)}, facts)
+    identity = {"weights": sha256, "networks": networks, **_circumstances(workspace, name, config)}
+    return Prepared(build, identity, facts, folder)
 
 
 def _require_labels(folder: Path, facts: Mapping[str, Any], tasks: Mapping[str, Task]) -> None:
@@ -200,6 +210,24 @@ def _classes(workspace: Workspace, config: TeacherConfig) -> dict[str, list[Any]
 
 def _packages() -> dict[str, str]:
     return {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm", "peft"}}
+
+
+def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Student:
+    """A new student; its weights come from torch's random state, and from the teachers that it starts from.
+
+    Raises ValueError when a teacher's weights do not suit it.
+    """
+    student, section = workspace.student(), workspace.experiment.student
+    for modality, encoder in (("text", section.text), ("image", section.image)):
+        if encoder is not None and encoder.start is not None:
+            folder = prepared[encoder.start.teacher].folder
+            assert folder is not None  # these kinds of teacher are trained here
+            # A teacher that speaks from its cache is not in memory, and need not be.
+            weights, _, _ = checkpoint.load(folder)
+            prefix = "encoder.model."
+            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            copy_blocks(student.get_submodule(f"encoders.{modality}.model"), own, encoder.start.layers)
+    return student
 
 
 def speakers(workspace: Workspace, prepared: Mapping[str, Prepared], share: float | None = None) -> dict[str, Speaker]:

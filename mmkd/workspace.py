@@ -6,17 +6,21 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from rich.progress import Progress
 
 from mmkd.config import plugins
+from mmkd.config.encoders import ImageEncoder, Start, TextEncoder
 from mmkd.config.experiment import Experiment
+from mmkd.config.experiment import Student as StudentConfig
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.mix import Mix
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import text_reader
+from mmkd.encoders.start import shorter_image, shorter_text
 from mmkd.losses.base import Loss, Setting
 from mmkd.objective import Terms
 from mmkd.places import Places
@@ -28,7 +32,10 @@ from mmkd.weighting.base import Weighting
 
 @dataclass(frozen=True)
 class Workspace:
-    """One experiment, opened. near: the experiment file, or the folder to look for cards from."""
+    """One experiment, opened. near: the experiment file, or the folder to look for cards from.
+
+    student_config: the student's section, with the architectures of teachers that it starts from.
+    """
 
     experiment: Experiment
     near: Path
@@ -36,18 +43,18 @@ class Workspace:
     mix: Mix
     tasks: dict[str, Task]
     readers: Readers
+    student_config: StudentConfig
     accelerator: Accelerator
     progress: Progress
 
     def student(self) -> Student:
-        """A new student; its weights come from torch's random state."""
-        config = self.experiment.student
+        """A new student; its weights come from torch's random state, those too that will start from a teacher's."""
         layers: dict[str, tuple[int, ...]] = {}
         for loss in self.experiment.losses.values():
             for modality, layer in loss.student_needs().layers:
                 if layer is not None:
                     layers[modality] = (*layers.get(modality, ()), layer)
-        return Student(config, self.tasks, self.readers, layers)
+        return Student(self.student_config, self.tasks, self.readers, layers)
 
     def terms(self, student: Student, teachers: Mapping[str, Speaker]) -> Terms:
         """New losses of the experiment, for this student and these teachers."""
@@ -107,7 +114,8 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
     precision = "no" if experiment.train.precision == "fp32" else experiment.train.precision
     accelerator = Accelerator(mixed_precision=precision)
     readers = _readers(experiment, mix, places.cache / "tokenizers")
-    return Workspace(experiment, near, places, mix, tasks, readers, accelerator, progress)
+    student = _student_config(experiment, readers)
+    return Workspace(experiment, near, places, mix, tasks, readers, student, accelerator, progress)
 
 
 def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
@@ -116,7 +124,11 @@ def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
     student = experiment.student
     text, image = {}, {}
     if student.text is not None:
-        text[READER] = text_reader(student.text, texts() if student.text.model is None else (), folder)
+        own_text: TextEncoder = student.text
+        if student.text.start is not None:
+            teacher = start_of(experiment, student.text.start, TextEncoder)
+            own_text = teacher.model_copy(update={"max_tokens": student.text.max_tokens})
+        text[READER] = text_reader(own_text, texts() if own_text.model is None else (), folder)
     if student.image is not None:
         image[READER] = ImageReader(student.image.size)
     for name, config in experiment.teachers.items():
@@ -124,3 +136,27 @@ def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
         text |= own.text
         image |= own.image
     return Readers(text, image)
+
+
+Section = TypeVar("Section", TextEncoder, ImageEncoder)
+
+
+def start_of(experiment: Experiment, start: Start, kind: type[Section]) -> Section:
+    """The section of the teacher that the student starts from, as an encoder."""
+    teacher: object = experiment.teachers[start.teacher]
+    assert isinstance(teacher, kind)  # checked by the config
+    return teacher
+
+
+def _student_config(experiment: Experiment, readers: Readers) -> StudentConfig:
+    """The student's section with what it starts from spelled out.
+
+    Raises ValueError for blocks that a teacher does not have.
+    """
+    student = experiment.student
+    text, image = student.text, student.image
+    if text is not None and text.start is not None:
+        text = shorter_text(text, start_of(experiment, text.start, TextEncoder), readers.text[READER])
+    if image is not None and image.start is not None:
+        image = shorter_image(image, start_of(experiment, image.start, ImageEncoder))
+    return student.model_copy(update={"text": text, "image": image})

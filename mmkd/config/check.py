@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmkd.config import plugins
-from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.encoders import ImageEncoder, Images, Start, TextEncoder
 from mmkd.config.experiment import Experiment
 from mmkd.config.live import Live
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
 from mmkd.config.parts import Parts
-from mmkd.config.plugin_base import LogitsForm, LossConfig, TaskLossConfig, TeacherConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, LossConfig, Modality, TaskLossConfig, TeacherConfig, TeacherNeeds
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
 from mmkd.config.schedule import Schedule
 
@@ -80,6 +80,34 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
         for name, task in parts.tasks.items():
             if task.level == "word":
                 yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
+    if student.text is not None and student.text.start is not None:
+        yield from _check_start(parts, "text", student.text.start, TextEncoder)
+    if student.image is not None and student.image.start is not None:
+        yield from _check_start(parts, "image", student.image.start, ImageEncoder)
+        name, size = student.image.start.teacher, student.image.size
+        teacher: object = parts.teachers.get(name)
+        if isinstance(teacher, ImageEncoder) and teacher.size != size:
+            text = f"found {size}; the teacher `{name}` reads images of {teacher.size}; expected the same"
+            yield parts.problem(("student", "image", "size"), text)
+
+
+def _check_start(
+    parts: Parts, modality: Modality, start: Start, kind: type[TextEncoder | ImageEncoder]
+) -> Iterator[Problem]:
+    """What a student that starts from a teacher's blocks expects of the teacher."""
+    path: KeyPath = ("student", modality, "start")
+    if parts.lacks("teachers", start.teacher):
+        yield unknown(parts, (*path, "teacher"), "teacher", start.teacher)
+    elif start.teacher in parts.teachers:
+        teacher: object = parts.teachers[start.teacher]
+        if not isinstance(teacher, kind):
+            network = "a transformers encoder (kind hf_text)" if modality == "text" else "a timm model (kind timm)"
+            found = f"`{start.teacher}` is of the kind {parts.teachers[start.teacher].kind}"
+            yield parts.problem((*path, "teacher"), f"{found}; expected a teacher that is {network}")
+        elif (depth := teacher.blocks()) is not None and max(start.layers) >= depth:
+            beyond = listed([str(layer) for layer in start.layers if layer >= depth])
+            text = f"the teacher `{start.teacher}` has no block {beyond}; expected blocks from 0 to {depth - 1}"
+            yield parts.problem((*path, "layers"), text)
 
 
 def _check_teachers(parts: Parts) -> Iterator[Problem]:
@@ -222,7 +250,7 @@ def check_files(parts: Parts, folder: Path) -> list[Problem]:
     for path, encoder in encoders.items():
         if isinstance(encoder, TextEncoder) and encoder.model is not None:
             problems += _missing(parts, (*path, "model"), encoder.model, folder, is_local(encoder.model))
-        if isinstance(encoder, ImageEncoder) and encoder.weights is not None:
+        if isinstance(encoder, Images) and encoder.weights is not None:
             problems += _missing(parts, (*path, "weights"), encoder.weights, folder, True)
     return problems
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from mmkd.config.section import PositiveInt, Section
+from mmkd.config.section import Integers, PositiveInt, Section
 
 Channels = Annotated[tuple[float, float, float], Strict(False)]
 
@@ -28,19 +28,77 @@ class TextEncoder(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.model is None) == (self.architecture is None):
-            raise ValueError("expected exactly one of `model` and `architecture`")
-        if (self.architecture is None) != (self.vocabulary is None):
-            raise ValueError("`vocabulary` goes with `architecture`, and `architecture` with `vocabulary`")
+        origins = self.origins()
+        if sum(one is not None for one in origins.values()) != 1:
+            *others, last = (f"`{name}`" for name in origins)
+            raise ValueError(f"expected exactly one of {', '.join(others)} and {last}")
+        own = [name for name in ("architecture", "bag") if name in origins]
+        if (self.vocabulary is not None) != any(origins[name] is not None for name in own):
+            named = " or ".join(f"`{name}`" for name in own)
+            raise ValueError(f"`vocabulary` goes with {named}, and {named} with `vocabulary`")
         if self.architecture is not None and not isinstance(self.architecture.get("model_type"), str):
             raise ValueError("`architecture` needs `model_type`, for example bert")
         return self
 
+    def origins(self) -> dict[str, object]:
+        """What the encoder may be made from, by key; one of them is given."""
+        return {"model": self.model, "architecture": self.architecture}
 
-class ImageEncoder(Section):
-    """A timm model.
+    def blocks(self) -> int | None:
+        """Number of its blocks, as far as this section says it."""
+        keys = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+        found = [number for key in keys if isinstance(number := (self.architecture or {}).get(key), int)]
+        return found[0] if found else None
 
-    model: timm name, for instance `vit_base_patch16_224.augreg2_in21k_ft_in1k`.
+
+class Start(Section):
+    """Blocks of a teacher that a student starts from (DistilBERT, 1910.01108; PKD, 1908.09355).
+
+    teacher: its name. layers: its blocks, counted from 0, in the order in which the student has them.
+    """
+
+    teacher: str
+    layers: Annotated[Integers, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.layers[0] < 0 or list(self.layers) != sorted(set(self.layers)):
+            raise ValueError(f"layers: found {list(self.layers)}; expected numbers of blocks that rise, from 0 on")
+        return self
+
+
+class Bag(Section):
+    """A bag of words: each sub-token has a vector of `width`, and nothing knows its neighbours."""
+
+    width: PositiveInt = 64
+
+
+class Pixels(Section):
+    """A linear map of an image, averaged to `side` x `side` pixels, to `width` features."""
+
+    width: PositiveInt = 64
+    side: PositiveInt = 8
+
+
+class StudentText(TextEncoder):
+    """The student's text encoder: a transformers encoder, or one that is no transformer.
+
+    start: the architecture, tokenizer and embeddings of a fine-tuned text teacher, with some of its blocks.
+    bag: a mean of sub-tokens' vectors, with a WordPiece tokenizer of `vocabulary` entries; whatever `pooling` says, a
+        word is the mean of its own.
+    """
+
+    start: Start | None = None
+    bag: Bag | None = None
+
+    def origins(self) -> dict[str, object]:
+        """What the encoder may be made from, by key; one of them is given."""
+        return {**super().origins(), "start": self.start, "bag": self.bag}
+
+
+class Images(Section):
+    """How images are read, and how their network is made.
+
     pretrained: fetch timm's weights of that name; `weights`: a local safetensors file of the whole model instead,
         found as a text encoder's `model` is.
     size: height and width in pixels that images are resized to.
@@ -49,7 +107,6 @@ class ImageEncoder(Section):
     options: further keyword arguments of `timm.create_model`.
     """
 
-    model: str
     pretrained: bool = False
     weights: str | None = None
     size: Annotated[int, Field(ge=8)] = 224
@@ -59,7 +116,43 @@ class ImageEncoder(Section):
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
+    def _one_set_of_weights(self) -> Self:
         if self.pretrained and self.weights is not None:
             raise ValueError("expected at most one of `pretrained: true` and `weights`")
         return self
+
+
+class ImageEncoder(Images):
+    """A timm model: its name, for instance `vit_base_patch16_224.augreg2_in21k_ft_in1k`."""
+
+    model: str
+
+    def blocks(self) -> int | None:
+        """Number of its blocks, as far as this section says it."""
+        depth = self.options.get("depth")
+        return depth if isinstance(depth, int) else None
+
+
+class StudentImage(Images):
+    """The student's image encoder: a timm model, or a linear map.
+
+    model: timm name.
+    start: a fine-tuned timm teacher that is a row of `blocks`, with some of them; `options` are added to the teacher's.
+    pixels: a linear map of the image made small.
+    """
+
+    model: str | None = None
+    start: Start | None = None
+    pixels: Pixels | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(one is not None for one in (self.model, self.start, self.pixels)) != 1:
+            raise ValueError("expected exactly one of `model`, `start` and `pixels`")
+        if self.model is None and (self.pretrained or self.weights is not None):
+            raise ValueError("`pretrained` and `weights` go with `model`")
+        return self
+
+    def encoder(self) -> ImageEncoder:
+        """The timm model that it is, as a teacher would state it."""
+        return ImageEncoder.model_validate(self.model_dump(exclude={"start", "pixels"}))

@@ -6,7 +6,7 @@ from pydantic import Field, SerializeAsAny, Strict, model_validator
 
 from mmkd.config.augment import Augment
 from mmkd.config.cache import Features
-from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.live import Live
 from mmkd.config.mixing import Mixing, Size
 from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
@@ -47,14 +47,16 @@ class DataUse(Section):
 class Student(Section):
     """The shared student: an encoder for each modality, fusion to `width`, a head for each task.
 
+    fusion: `linear` has no layer but linear ones between encoders and logits, for words as for examples.
     dropout: on the fused representation and the words, before the heads.
     modality_dropout: chance that a training example with both modalities loses one, so that the student
         learns to work from either alone.
     """
 
-    text: TextEncoder | None = None
-    image: ImageEncoder | None = None
+    text: StudentText | None = None
+    image: StudentImage | None = None
     width: PositiveInt = 128
+    fusion: Literal["mlp", "linear"] = "mlp"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     modality_dropout: Fraction = 0.1
 

@@ -9,6 +9,7 @@ import timm
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkd.config.local import local_path
 from mmkd.encoders.base import Encoded
@@ -31,8 +32,9 @@ class ImageEncoder(nn.Module):
         Raises ValueError for a layer that the model does not have, or a name that timm does not know.
         """
         super().__init__()
-        # Convolutions run a good deal faster so, on CPU and GPU alike.
-        self.model = _create(config).to(memory_format=torch.channels_last)
+        self.model = _create(config)
+        self.memory_format = _memory_format(self.model)
+        self.model.to(memory_format=self.memory_format)
         self.frozen_batch_norm = config.frozen_batch_norm
         self.depth = len(self.model.feature_info)
         self.layers = sorted({*layers, self.depth - 1})
@@ -56,7 +58,11 @@ class ImageEncoder(nn.Module):
         return self
 
     def forward(self, pixels: Tensor, present: Tensor) -> Encoded:
-        """pixels: uint8 [B, 3, H, W]. present: [B]; an absent image gives zeros and leaves batch norms alone."""
+        """pixels: uint8 [B, 3, H, W]. present: [B]; an absent image gives zeros and leaves batch norms alone.
+
+        In training, batch norms take a lone image by their stored statistics, which it leaves alone too: where the
+        last map is 1 x 1, one image has no variance of its own.
+        """
         if present.all():
             return self._encode(pixels)
         if not present.any():
@@ -64,7 +70,17 @@ class ImageEncoder(nn.Module):
         return _spread(self._encode(pixels[present]), present)
 
     def _encode(self, pixels: Tensor) -> Encoded:
-        scaled = (pixels.contiguous(memory_format=torch.channels_last).float() / 255 - self.mean) / self.std
+        lone = [m for m in self.modules() if isinstance(m, _BatchNorm) and m.training] if len(pixels) == 1 else []
+        for module in lone:
+            module.eval()
+        try:
+            return self._encode_all(pixels)
+        finally:
+            for module in lone:
+                module.train()
+
+    def _encode_all(self, pixels: Tensor) -> Encoded:
+        scaled = (pixels.contiguous(memory_format=self.memory_format).float() / 255 - self.mean) / self.std
         features, maps = self.model.forward_intermediates(scaled, indices=list(self.layers), output_fmt="NCHW")
         hidden = {layer: _positions(grid) for layer, grid in zip(self.layers, maps, strict=True)}
         return Encoded(self.model.forward_head(features, pre_logits=True), hidden)
@@ -84,15 +100,23 @@ class ImageEncoder(nn.Module):
         return int(self.model.feature_info[layer]["num_chs"])
 
 
+def _memory_format(model: nn.Module) -> torch.memory_format:
+    """Channels last, in which convolutions run a good deal faster on CPU and GPU alike.
+
+    But a strided 1 x 1 convolution of pixels (RepVGG's) then writes past its memory on the CPU in its backward pass,
+    which ends the process (seen with torch 2.15).
+    """
+    of_pixels = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3]
+    if any(module.kernel_size == (1, 1) and module.stride != (1, 1) for module in of_pixels):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 def _create(config: Config) -> nn.Module:
     if not timm.is_model(config.model):
         known = timm.list_models(f"*{config.model.partition('.')[0][:6]}*")[:5]
         raise ValueError(f"model: timm {timm.__version__} knows no `{config.model}`; some that it knows: {known}")
-    options = dict(config.options)
-    stated = timm.models.get_pretrained_cfg(config.model)
-    if stated is not None and stated.fixed_input_size:
-        # A vision transformer's position embeddings are made for one size.
-        options.setdefault("img_size", config.size)
+    options = image_options(config)
     if config.weights is None:
         return timm.create_model(config.model, pretrained=config.pretrained, num_classes=0, **options)
     path = local_path(config.weights)
@@ -102,6 +126,14 @@ def _create(config: Config) -> nn.Module:
     timm.models.load_checkpoint(model, str(path))
     model.reset_classifier(0)
     return model
+
+
+def image_options(config: Config) -> dict[str, Any]:
+    """Keyword arguments of `timm.create_model`: those stated, and the size where the model is made for one."""
+    stated = timm.models.get_pretrained_cfg(config.model)
+    # A vision transformer's position embeddings are made for one size.
+    sized = {"img_size": config.size} if stated is not None and stated.fixed_input_size else {}
+    return {**sized, **config.options}
 
 
 def _positions(grid: Tensor) -> Hidden:

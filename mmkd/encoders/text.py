@@ -9,7 +9,7 @@ import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from mmkd.config.local import local_path
 from mmkd.encoders.base import Encoded
@@ -26,22 +26,22 @@ class TextEncoder(nn.Module):
     def __init__(self, config: Config, reader: TextReader, layers: Sequence[int] = ()) -> None:
         """reader: encodes this encoder's texts. layers: the hidden layers to return, beside the last.
 
-        Raises ValueError for a layer that the model does not have, or texts longer than it can read.
+        Raises ValueError for a layer that the model does not have, texts longer than it can read, and a model that
+        padding reaches.
         """
         super().__init__()
         self.pooling = config.pooling
         if config.model is not None:
             self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
         else:
-            assert config.architecture is not None  # checked by the config
-            keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
-            self.model = AutoModel.from_config(AutoConfig.for_model(**keys))
+            self.model = AutoModel.from_config(architecture_of(config, reader))
         self.depth: int = self.model.config.num_hidden_layers
         self.width: int = self.model.config.hidden_size
         if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
             raise ValueError(f"layers {absent}: this text encoder has the layers 0 to {self.depth - 1}")
         self.layers = sorted({*layers, self.depth - 1})
         self._check_length(reader)
+        self._check_padding(reader)
 
     @torch.no_grad()
     def _check_length(self, reader: TextReader) -> None:
@@ -57,6 +57,25 @@ class TextEncoder(nn.Module):
             ) from error
         self.model.train(training)
 
+    @torch.no_grad()
+    def _check_padding(self, reader: TextReader) -> None:
+        # Batches are padded to their longest text, and what was said of a text is kept for other batches.
+        training = self.model.training
+        self.model.eval()
+        short, wide = 3, min(6, reader.max_tokens)
+        token = int(reader.padding == 0)
+        padded = torch.tensor([[token] * short + [reader.padding] * (wide - short)])
+        kept = (torch.arange(wide) < short).long()[None]
+        alone = self.model(input_ids=padded[:, :short], attention_mask=kept[:, :short]).last_hidden_state
+        among = self.model(input_ids=padded, attention_mask=kept).last_hidden_state[:, :short]
+        self.model.train(training)
+        rounding = 1000 * torch.finfo(alone.dtype).eps * alone.abs().max()
+        if (alone - among).abs().max() > rounding:
+            raise ValueError(
+                f"{self.model.config.model_type}: padding changes what it says of a text, so that a text's features "
+                "would depend on its batch; expected an architecture that masks its padding"
+            )
+
     def width_of(self, layer: int) -> int:
         """Width of a layer's words."""
         return self.width
@@ -69,6 +88,15 @@ class TextEncoder(nn.Module):
         layers = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.layers}
         hidden = {n: Hidden(to_words(weights, values), kept) for n, values in layers.items()}
         return Encoded(masked_mean(last, tokens.mask), hidden)
+
+
+def architecture_of(config: Config, reader: TextReader) -> PretrainedConfig:
+    """The transformers config of a text encoder: the pretrained model's own, or one from its keys."""
+    if config.model is not None:
+        return AutoConfig.from_pretrained(local_path(config.model) or config.model)
+    assert config.architecture is not None  # checked by the config
+    keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
+    return AutoConfig.for_model(**keys)
 
 
 def word_weights(

@@ -59,12 +59,13 @@ def save_student(folder: Path, student: Student, readers: Readers, facts: Mappin
         "labels": {name: list(task.labels) for name, task in student.tasks.items()},
     }
     encoder = dict(student.encoders.items()).get("text")
-    if isinstance(encoder, TextEncoder):
+    if encoder is not None:
         tokenizer = readers.text[READER].tokenizer
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
         special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
         own["tokenizer"] = {"sha256": file_hash(folder / TOKENIZER), "special": special}
+    if isinstance(encoder, TextEncoder):
         own["architecture"] = json.loads(encoder.model.config.to_json_string(use_diff=False))
     checkpoint.save(folder / FOLDER, student.state_dict(), {**facts, **own})
 
@@ -81,7 +82,7 @@ def read_student(folder: Path) -> Stored:
             "experiment again"
         )
     plain = facts["student"]
-    if plain["text"] is not None:
+    if plain["text"] is not None and "architecture" in facts:
         # built from its own architecture, not fetched again
         size = plain["text"]["vocabulary"] or 1
         plain["text"] |= {"model": None, "architecture": facts["architecture"], "vocabulary": size}

@@ -11,10 +11,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.experiment import Student as Config
 from mmkd.data.corpus import Readers
+from mmkd.data.tokens import TextReader
+from mmkd.encoders.bag import BagEncoder
 from mmkd.encoders.base import Encoded
 from mmkd.encoders.image import ImageEncoder
+from mmkd.encoders.pixels import PixelEncoder
 from mmkd.encoders.text import TextEncoder
 from mmkd.heads import apply_heads, heads
 from mmkd.tasks.base import Task
@@ -30,28 +34,27 @@ class Student(nn.Module):
     def __init__(
         self, config: Config, tasks: Mapping[str, Task], readers: Readers, layers: Mapping[str, tuple[int, ...]]
     ) -> None:
-        """layers: modality -> hidden layers to return beside the last.
+        """config: without `start`, which is resolved before. layers: modality -> hidden layers beside the last.
 
         Raises ValueError for a layer that an encoder does not have.
         """
         super().__init__()
         self.config, self.tasks = config, dict(tasks)
-        encoders: dict[str, TextEncoder | ImageEncoder] = {}
+        encoders: dict[str, TextEncoder | BagEncoder | ImageEncoder | PixelEncoder] = {}
         if config.text is not None:
-            encoders["text"] = TextEncoder(config.text, readers.text[READER], layers.get("text", ()))
+            encoders["text"] = _text_encoder(config.text, readers.text[READER], layers.get("text", ()))
         if config.image is not None:
-            encoders["image"] = ImageEncoder(config.image, layers.get("image", ()))
+            encoders["image"] = _image_encoder(config.image, layers.get("image", ()))
         self.encoders = nn.ModuleDict(encoders)
         width = config.width
         self.project = nn.ModuleDict({name: nn.Linear(module.width, width) for name, module in encoders.items()})
         self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in encoders})
-        self.fuse = nn.Sequential(
-            nn.LayerNorm(width * len(encoders)),
-            nn.Linear(width * len(encoders), width),
-            nn.GELU(),
-            nn.Linear(width, width),
-        )
-        self.word = nn.Sequential(nn.Linear(encoders["text"].width, width), nn.GELU()) if "text" in encoders else None
+        joined, linear = width * len(encoders), config.fusion == "linear"
+        self.fuse = nn.Linear(joined, width) if linear else _mlp(joined, width)
+        self.word: nn.Module | None = None
+        if "text" in encoders:
+            own = nn.Linear(encoders["text"].width, width)
+            self.word = own if linear else nn.Sequential(own, nn.GELU())
         self.dropout = nn.Dropout(config.dropout)
         self.heads = heads(tasks, width)
         self.shape = OutputShape(
@@ -76,9 +79,11 @@ class Student(nn.Module):
 
     def _encode(self, modality: str, batch: Batch) -> Encoded:
         encoder = self.encoders[modality]
-        if isinstance(encoder, TextEncoder):
-            return encoder(batch.tokens[READER], batch.word_mask.shape[1])
-        return encoder(batch.images[READER], batch.has_image)
+        if modality == "text":
+            found: Encoded = encoder(batch.tokens[READER], batch.word_mask.shape[1])
+        else:
+            found = encoder(batch.images[READER], batch.has_image)
+        return found
 
     def _words(self, batch: Batch, encoded: Mapping[str, Encoded]) -> tuple[Tensor | None, Tensor]:
         if self.word is None:
@@ -86,6 +91,20 @@ class Student(nn.Module):
         last: Hidden = encoded["text"].hidden[self.shape.depth["text"] - 1]
         kept = last.mask & batch.word_mask & batch.has_text[:, None]
         return self.dropout(self.word(last.values)), kept
+
+
+def _text_encoder(config: StudentText, reader: TextReader, layers: tuple[int, ...]) -> TextEncoder | BagEncoder:
+    return TextEncoder(config, reader, layers) if config.bag is None else BagEncoder(config.bag, reader, layers)
+
+
+def _image_encoder(config: StudentImage, layers: tuple[int, ...]) -> ImageEncoder | PixelEncoder:
+    if config.pixels is None:
+        return ImageEncoder(config.encoder(), layers)
+    return PixelEncoder(config.pixels, config, layers)
+
+
+def _mlp(width_in: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width_in), nn.Linear(width_in, width), nn.GELU(), nn.Linear(width, width))
 
 
 def drop_modalities(has: Mapping[str, Bool[Tensor, " B"]], chance: float) -> dict[str, Bool[Tensor, " B"]]:

@@ -23,6 +23,9 @@ def mistakes(path: Path, *overrides: str) -> list[Problem]:
 SENTIMENT = "losses.vit_sentiment={{kind: {}, teacher: vit, task: sentiment}}"
 NER = "losses.bert_ner={{kind: {}, teacher: bert, task: {}}}"
 PAIR = "losses.pair={{kind: affinity, text: {}, image: {}}}"
+TEXT_START = "student.text={{model: null, start: {{teacher: {}, layers: {}}}}}"
+IMAGE_START = "student.image={{model: null, start: {{teacher: {}, layers: {}}}, size: {}}}"
+SMALL_BERT = "teachers.bert={model: null, architecture: {model_type: bert, num_hidden_layers: 3}, vocabulary: 100}"
 
 # Overrides, and what they make wrong: the key and words of the message.
 CASES = [
@@ -65,6 +68,17 @@ CASES = [
      [("losses.vit_sentiment.kind", "`regression` reads logits over one value...kind classify...of logit_kl")]),
     ([NER.format("binary_kl", "nr")],
      [("losses.bert_ner.task", "unknown task `nr`")]),
+    ([TEXT_START.format("brt", "[0]")], [("student.text.start.teacher", "unknown teacher `brt`; ...mean `bert`?")]),
+    ([TEXT_START.format("vit", "[0]")],
+     [("student.text.start.teacher", "`vit` is of the kind timm; expected...a transformers encoder")]),
+    ([TEXT_START.format("bert", "[1, 3]"), SMALL_BERT],
+     [("student.text.start.layers", "the teacher `bert` has no block 3; expected blocks from 0 to 2")]),
+    ([TEXT_START.format("bert", "[2]"), SMALL_BERT], []),
+    ([IMAGE_START.format("bert", "[0]", 224)],
+     [("student.image.start.teacher", "`bert` is of the kind hf_text; expected...a timm model")]),
+    ([IMAGE_START.format("vit", "[0, 4]", 64), "teachers.vit.options={depth: 4}"],
+     [("student.image.size", "found 64; the teacher `vit` reads images of 224"),
+      ("student.image.start.layers", "the teacher `vit` has no block 4; expected blocks from 0 to 3")]),
     (["teachers.bert.model=./gone"], [("teachers.bert.model", "there is no `./gone`")]),
     (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
     (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),

@@ -200,7 +200,7 @@ def test_a_teacher_without_a_network_is_neither_trained_nor_cached(done, project
     workspace = open_workspace(described, project, QUIET)
     tasks = {"risk": workspace.tasks["risk"]}
     constant = Constant(described.teachers["net"], "net", tasks, workspace.reader("net"))
-    known = Known(constant, None, project, network=False)
+    known = Known(constant, None, None, network=False)
     found = plan_teacher(workspace, known, taught_views(workspace), used=True, measure=True)
     assert (found.plan.parameters, found.plan.finetune, found.plan.cache, found.plan.flops_per_sample) == (
         0,
