@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_sets import folder_sum
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from mmkd.config.plugin_base import Finetune
 from mmkd.data.tokens import SPECIAL, _wordpiece
 from mmkd.teachers.base import Teacher
 from mmkd.workspace import Workspace
@@ -112,7 +113,7 @@ def posts_experiment() -> dict[str, Any]:
     }
 
 
-def learn(workspace: Workspace, teacher: Teacher, folder: Path) -> dict[str, Any]:
+def learn(workspace: Workspace, teacher: Teacher, settings: Finetune, folder: Path) -> dict[str, Any]:
     """In place of fine-tuning, and quick: weights that follow from the labels, as those of a trained teacher do."""
     batch = everything(workspace.mix.split("train", teacher.readers, list(teacher.tasks)))
     with torch.no_grad():

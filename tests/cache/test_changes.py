@@ -73,7 +73,7 @@ class Ground:
             features=train.cache_features,
         )
         for name in teachers or workspace.experiment.teachers:
-            prepared = prepare(workspace, name)
+            prepared = prepare(workspace, name, {})
             views = range((augment.views or 1) if augment else 1)
             corpora = [workspace.training(workspace.reader(name), view) for view in views]
             packing = packing_of(prepared.teacher, prepared.identity, corpora[0], making)
