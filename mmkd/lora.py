@@ -6,17 +6,26 @@ W, so that the teacher is an ordinary network again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from mmkd.config.plugin_base import Lora
+from mmkd.config.problems import did_you_mean
+from mmkd.errors import MmkdError
+
+
+class LoraError(MmkdError):
+    """A low-rank product cannot be added as the config says; the message says where and what there is."""
 
 
 def add_lora(network: nn.Module, config: Lora) -> PeftModel:
     """Add the products to the network, in place, and let them and its `heads` learn, nothing else.
 
-    Raises ValueError for targets that the network has no layer for, or none that a product can be added to.
+    Raises LoraError for a target that no layer's name ends with; ValueError for a layer that takes no product.
     """
+    _require_targets(network, config.targets)
     settings = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
@@ -30,6 +39,16 @@ def add_lora(network: nn.Module, config: Lora) -> PeftModel:
         if name.startswith("heads."):
             parameter.requires_grad_(True)
     return adapted
+
+
+def _require_targets(network: nn.Module, targets: Sequence[str]) -> None:
+    names = [name for name, _ in network.named_modules() if not name.startswith("heads.")]
+    linear = sorted({name.rpartition(".")[2] for name, one in network.named_modules() if isinstance(one, nn.Linear)})
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            hint = did_you_mean(target, linear)
+            message = f"finetune.lora.targets: found `{target}`, with which no layer's name ends"
+            raise LoraError(f"{message}; linear layers here end with {', '.join(linear)}{hint}")
 
 
 def merge_lora(adapted: PeftModel) -> None:

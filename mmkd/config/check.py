@@ -11,7 +11,7 @@ from mmkd.config.experiment import Experiment
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
 from mmkd.config.parts import Parts
-from mmkd.config.plugin_base import LogitsForm, LossConfig, Modality, TaskLossConfig, TeacherConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, LossConfig, TaskLossConfig, TeacherConfig, TeacherNeeds
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
 from mmkd.config.schedule import Schedule
 
@@ -171,25 +171,23 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
             key = parts.find(path, task, "task")
             advice = f"expected one of its tasks ({listed(teacher.tasks)}), or `{task}` in teachers.{name}.tasks"
             yield parts.problem(key, f"the teacher `{name}` has no head for `{task}`; {advice}")
-    layers = [each for modality in _modalities(need, teacher) for each in teacher.layers_of(modality)]
+    if need.modality is not None and need.modality not in teacher.modalities:
+        reads = " and ".join(teacher.modalities)
+        found = f"reads {reads}" if reads else "gives logits alone"
+        message = f"the teacher `{name}` {found}; expected one that reads {need.modality}"
+        yield parts.problem(_teacher_key(parts, path, need), message)
+        return
+    if need.pooled and not teacher.modalities:
+        message = f"the teacher `{name}` gives logits alone; expected one with a pooled feature"
+        yield parts.problem(_teacher_key(parts, path, need), message)
+    modalities = teacher.modalities if need.modality is None else (need.modality,)
+    layers = [each for modality in modalities for each in teacher.layers_of(modality)]
     for layer in need.layers:
         if layer not in layers:
             key = parts.find(path, layer, "layer")
             kept = listed([str(each) for each in layers])
             advice = f"expected one of its layers ({kept}), or {layer} in teachers.{name}.layers"
             yield parts.problem(key, f"the teacher `{name}` does not keep layer {layer}; {advice}")
-    if need.modality is not None and need.modality not in teacher.modalities:
-        reads = " and ".join(teacher.modalities)
-        found = f"reads {reads}" if reads else "gives logits alone"
-        message = f"the teacher `{name}` {found}; expected one that reads {need.modality}"
-        yield parts.problem(_teacher_key(parts, path, need), message)
-    elif need.pooled and not teacher.modalities:
-        message = f"the teacher `{name}` gives logits alone; expected one with a pooled feature"
-        yield parts.problem(_teacher_key(parts, path, need), message)
-
-
-def _modalities(need: TeacherNeeds, teacher: TeacherConfig) -> tuple[Modality, ...]:
-    return teacher.modalities if need.modality is None else (need.modality,)
 
 
 def _check_logits(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:

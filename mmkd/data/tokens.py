@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,11 @@ def text_reader(config: TextEncoder, texts: Iterable[Sequence[str]], folder: Pat
         assert config.vocabulary is not None  # checked by the config
         tokenizer = _trained(texts, config.vocabulary, folder)
     return TextReader(tokenizer, config.max_tokens)
+
+
+def stored_reader(path: Path, special: Mapping[str, str], max_tokens: int) -> TextReader:
+    """The reader of a tokenizer file of the tokenizers library. special: role -> token, for example `pad_token`."""
+    return TextReader(PreTrainedTokenizerFast(tokenizer_file=str(path), **special), max_tokens)
 
 
 def _trained(texts: Iterable[Sequence[str]], size: int, folder: Path) -> PreTrainedTokenizerFast:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerFast
-
 from mmkd import checkpoint
 from mmkd.arrays import file_hash
 from mmkd.checkpoint import CheckpointError
@@ -20,7 +18,7 @@ from mmkd.config import plugins
 from mmkd.config.experiment import Student as Config
 from mmkd.data.corpus import Readers
 from mmkd.data.pixels import ImageReader
-from mmkd.data.tokens import TextReader
+from mmkd.data.tokens import TextReader, stored_reader
 from mmkd.encoders.text import TextEncoder
 from mmkd.student.student import READER, Student
 from mmkd.tasks.base import Task
@@ -105,7 +103,7 @@ def _reader(folder: Path, stored: Mapping[str, Any], max_tokens: int) -> TextRea
             f"{path}: sha256 {found[:12]}, expected {stored['sha256'][:12]}: not the tokenizer that the student was "
             "trained with; run the experiment again"
         )
-    return TextReader(PreTrainedTokenizerFast(tokenizer_file=str(path), **stored["special"]), max_tokens)
+    return stored_reader(path, stored["special"], max_tokens)
 
 
 def _task(name: str, plain: Mapping[str, Any], labels: list[str]) -> Task:

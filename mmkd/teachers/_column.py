@@ -19,28 +19,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """values: float32 [n, K], or [all words, K] with offsets [n + 1] of each row's words."""
+    """values: float32 [n, K], or [all words, K] with offsets [n + 1] of each row's words.
+
+    there [n], or [all words]: which of them the column says something about; values are zeros elsewhere.
+    """
 
     values: np.ndarray
+    there: np.ndarray
     offsets: np.ndarray | None
 
     def taken(self, order: np.ndarray) -> Column:
         """With the K values in this order."""
         return replace(self, values=self.values[:, order])
 
-    def of(self, row: int) -> np.ndarray:
-        """A row's values: [K], or [W, K]."""
-        return self.values[row] if self.offsets is None else self.values[slice(*self.offsets[row : row + 2])]
+    def words(self, row: int) -> int:
+        """How many words a row has."""
+        return 0 if self.offsets is None else int(self.offsets[row + 1] - self.offsets[row])
 
-    def padded(self, rows: Sequence[int | None], width: int) -> Tensor:
-        """[B, K], or [B, width, K]; zeros for None and for words that are not there."""
-        shape = (len(rows), *([] if self.offsets is None else [width]), self.values.shape[1])
-        found = np.zeros(shape, np.float32)
+    def padded(self, rows: Sequence[int | None], width: int) -> tuple[Tensor, Tensor]:
+        """Values [B, K], or [B, width, K], and which are there, [B] or [B, width]: none for None."""
+        shape = (len(rows), *([] if self.offsets is None else [width]))
+        values, there = np.zeros((*shape, self.values.shape[1]), np.float32), np.zeros(shape, bool)
         for place, row in enumerate(rows):
-            if row is not None:
-                values = self.of(row)
-                found[place, : len(values)] = values
-        return torch.from_numpy(found)
+            if row is not None and self.offsets is None:
+                values[place], there[place] = self.values[row], self.there[row]
+            elif row is not None and self.offsets is not None:
+                span = slice(*self.offsets[row : row + 2])
+                values[place, : self.words(row)], there[place, : self.words(row)] = self.values[span], self.there[span]
+        return torch.from_numpy(values), torch.from_numpy(there)
 
 
 def read_ids(path: Path, table: pa.Table, name: str) -> list[str]:
@@ -72,8 +78,9 @@ def read_column(
 ) -> Column:
     """Lists of `size` numbers (None: all of one length); with `over_words` lists of such lists. A lone number is K = 1.
 
-    Raises DataError for a column that is not there or of another type, and, with the row, from 1, and its id, for a
-    null, a number that is not finite, and a list of another length.
+    A null in a list of words stands for a word that the teacher did not read.
+    Raises DataError for a column that is not there or of another type, and, with the row, from 1, and its id, for any
+    other null, a number that is not finite, and a list of another length.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -91,9 +98,8 @@ def read_column(
         counts = pc.list_value_length(column).to_numpy(zero_copy_only=False)
         owner, offsets = np.repeat(owner, counts), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         column = column.flatten()
-        if column.null_count:
-            place = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-            raise refuse(int(owner[place]), "found null for a word; expected a list of numbers")
+    there = ~column.is_null().to_numpy(zero_copy_only=False)
+    column, owner = column.drop_null(), owner[there]
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         lengths, flat = np.ones(len(column), int), column
     else:
@@ -110,7 +116,9 @@ def read_column(
     if len(bad := np.flatnonzero(~np.isfinite(values).all(1))):
         odd = values[bad[0]][~np.isfinite(values[bad[0]])][0]
         raise refuse(int(owner[bad[0]]), f"found {odd} or null among its numbers; expected finite ones")
-    return Column(values, offsets)
+    every = np.zeros((len(there), expected), np.float32)
+    every[there] = values
+    return Column(every, there, offsets)
 
 
 def _column(path: Path, table: pa.Table, name: str) -> pa.Array:

@@ -7,7 +7,8 @@ its members by how well they know its label (CA-MKD, 2201.00007),
     w_m = (1 - exp(CE_m) / sum_n exp(CE_n)) / (M - 1),
 
 CE_m the cross-entropy of member m to the label in nats. A row without a label has the members' own weights. In all
-cases only the M members that speak on the row count, with weights that sum to 1; one alone has weight 1.
+cases only the M members that speak on the row count, with weights that sum to 1; one alone has weight 1. Where none
+speaks the ensemble does not either, and its logits, which only its own evaluation reads, are those of all.
 """
 
 from __future__ import annotations
@@ -104,33 +105,30 @@ class Teacher(Base):
         heard = {member: one for member, one in said.items() if name in one.logits}
         logits = torch.stack([one.logits[name].float() for one in heard.values()])
         speaks = torch.stack([one.speaks if task.level == "example" else one.words for one in heard.values()])
+        speaks = speaks | ~speaks.any(0)
         own = logits.new_tensor([self.config.members[member] for member in heard])
         weights = own.view(-1, *[1] * (speaks.ndim - 1)) * speaks
         if self.config.combine == "confidence":
             errors = cross_entropies(logits, batch.labels[name].to(logits.device), task.config.logits)
             labelled = task.labelled_rows(batch).to(logits.device)
             weights = torch.where(labelled, confidences(errors, speaks), weights)
-        weights = weights / weights.sum(0).clamp(min=torch.finfo(weights.dtype).tiny)
-        return joined(logits, weights, task.config.logits, self.config.over)
+        return joined(logits, weights / weights.sum(0), task.config.logits, self.config.over)
 
 
 def joined(
-    logits: Float[Tensor, "M *rows K"], weights: Float[Tensor, M * rows], form: LogitsForm, over: str
-) -> Float[Tensor, "*rows K"]:
-    """Logits of the weighted mean over members. weights: sum to 1 on a row, or all are 0, which gives zeros."""
+    logits: Float[Tensor, "M ... K"], weights: Float[Tensor, "M ..."], form: LogitsForm, over: str
+) -> Float[Tensor, "... K"]:
+    """Logits of the weighted mean over members. weights: sum to 1 on each row; 0 for a member without a part."""
     if over == "logits" or form == "value":
         return (weights[..., None] * logits).sum(0)
-    heard = (weights > 0).any(0)[..., None]
     logs = weights.log()[..., None]
     if form == "classes":
-        mixed = torch.logsumexp(logs + logits.log_softmax(-1), 0)
-    else:
-        mixed = torch.logsumexp(logs + nn.functional.logsigmoid(logits), 0)
-        mixed = mixed - torch.logsumexp(logs + nn.functional.logsigmoid(-logits), 0)
-    return torch.where(heard, mixed, torch.zeros_like(mixed))
+        return torch.logsumexp(logs + logits.log_softmax(-1), 0)
+    holds = torch.logsumexp(logs + nn.functional.logsigmoid(logits), 0)
+    return holds - torch.logsumexp(logs + nn.functional.logsigmoid(-logits), 0)
 
 
-def cross_entropies(logits: Float[Tensor, "M *rows K"], labels: Tensor, form: LogitsForm) -> Float[Tensor, M * rows]:
+def cross_entropies(logits: Float[Tensor, "M ... K"], labels: Tensor, form: LogitsForm) -> Float[Tensor, "M ..."]:
     """In nats, of each member to the label; over the labels of a set, their sum. Rows without a label: any number."""
     if form == "labels":
         wanted = labels.expand_as(logits)
@@ -139,9 +137,9 @@ def cross_entropies(logits: Float[Tensor, "M *rows K"], labels: Tensor, form: Lo
     return -logits.log_softmax(-1).gather(-1, index)[..., 0]
 
 
-def confidences(errors: Float[Tensor, M * rows], speaks: Bool[Tensor, M * rows]) -> Float[Tensor, M * rows]:
-    """CA-MKD's weights over the members that speak, which sum to 1; zeros where none does."""
+def confidences(errors: Float[Tensor, "M ..."], speaks: Bool[Tensor, "M ..."]) -> Float[Tensor, "M ..."]:
+    """CA-MKD's weights over the members that speak, at least one on each row; they sum to 1."""
     count = speaks.sum(0)
-    share = errors.masked_fill(~speaks, -torch.inf).softmax(0).nan_to_num(0.0)
+    share = errors.masked_fill(~speaks, -torch.inf).softmax(0)
     several = speaks * (1 - share) / (count - 1).clamp(min=1)
     return torch.where(count > 1, several, speaks.to(errors.dtype))

@@ -1,13 +1,15 @@
 """What a teacher said elsewhere, in any framework or behind an API: a Parquet or Arrow (Feather) file by sample id.
 
 A row for each sample: its id, a list of K logits for each task (for a task over words a list of such lists, one for
-each word), and optionally pooled features. Which label each of the K stands for is stated, in `labels` or in the
-file's metadata (the key `labels`, JSON: task -> names in order), and compared with the task's own.
+each word, with null for a word that the teacher did not read), and optionally pooled features. Which label each of the
+K stands for is stated, in `labels` or in the file's metadata (the key `labels`, JSON: task -> names in order), and
+compared with the task's own.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -68,7 +70,7 @@ class Config(TeacherConfig):
 
 
 class Teacher(Base):
-    """Speaks about the rows that the file has, and about all their words where it has a task over words."""
+    """Speaks about the rows that the file has, and about those of their words that it has logits for."""
 
     config: Config
 
@@ -108,11 +110,9 @@ class Teacher(Base):
     def require(self, corpus: Corpus) -> None:
         """Raises DataError for training rows that the file lacks or has another number of words of."""
         ids = corpus.ids()
-        if len(set(ids)) < len(ids):
-            twice = next(each for number, each in enumerate(ids) if each in set(ids[:number]))
-            raise DataError(
-                self.path, None, self.config.id, f"`{twice}` is the id of two rows of the experiment's data"
-            )
+        twice = [each for each, count in Counter(ids).items() if count > 1]
+        if twice:
+            raise DataError(self.path, None, self.config.id, f"`{twice[0]}` is the id of two rows of the experiment")
         absent = self.unheard(corpus)
         if absent and self.config.missing == "refuse":
             message = f"{len(absent)} of {len(ids)} training rows are not there, the first {absent[0]}"
@@ -125,7 +125,7 @@ class Teacher(Base):
     def _require_words(self, each: str, words: int) -> None:
         row = self._rows[each]
         for task, column in self._logits.items():
-            if column.offsets is not None and (found := len(column.of(row))) != words:
+            if column.offsets is not None and (found := column.words(row)) != words:
                 field = self.config.logits.get(task, task)
                 message = f"`{each}` has logits for {found} words; expected {words}, those of the data"
                 raise DataError(self.path, row + 1, field, message)
@@ -139,10 +139,13 @@ class Teacher(Base):
             if row is not None:
                 self._require_words(each, count)
         width = batch.word_mask.shape[1]
-        logits = {task: column.padded(rows, width).to(device) for task, column in self._logits.items()}
-        over_words = any(task.level == "word" for task in self.tasks.values())
-        words = batch.word_mask & speaks[:, None] if over_words else torch.zeros_like(batch.word_mask)
-        pooled: dict[str, Tensor] = {m: column.padded(rows, width).to(device) for m, column in self._pooled.items()}
+        said = {task: column.padded(rows, width) for task, column in self._logits.items()}
+        heard = [there.to(device) for task, (_, there) in said.items() if self.tasks[task].level == "word"]
+        words = batch.word_mask & torch.stack(heard).all(0) if heard else torch.zeros_like(batch.word_mask)
+        logits = {task: values.to(device) for task, (values, _) in said.items()}
+        pooled: dict[str, Tensor] = {
+            modality: column.padded(rows, width)[0].to(device) for modality, column in self._pooled.items()
+        }
         there = {"text": batch.has_text, "image": batch.has_image}
         return Outputs(logits, speaks, words, pooled, {modality: speaks & there[modality] for modality in pooled})
 

@@ -103,7 +103,7 @@ REFUSED = [
     (changed("mood", 4, [0.0, 1e300, 1.0]), {}, LABELS, r":5: mood: `train/4`: found inf"),
     (changed("mood", 4, None), {}, LABELS, r":5: mood: `train/4`: found null"),
     (changed("ner", 3, [[0.0, 1.0]]), {}, LABELS, r":4: ner: `train/3`: found 2 numbers; expected 3"),
-    (changed("ner", 3, [[0.0, 1.0, 2.0], None]), {}, LABELS, r":4: ner: `train/3`: found null for a word"),
+    (changed("ner", 3, None), {}, LABELS, r":4: ner: `train/3`: found null; expected"),
     (changed("vector", 2, [1.0]), {"pooled": {"text": "vector"}}, LABELS, r":3: vector: .*found 1 numbers; expected 5"),
     (columns(), {"id": "key"}, LABELS, r"key: there is no such column; found id, mood, ner, vector"),
     (columns(), {"id": "mood"}, LABELS, r"mood: is a column of list<.*>; expected ids"),
@@ -145,6 +145,20 @@ def test_missing_rows_are_refused_or_silent(tmp_path: Path, corpus: Corpus):
     teacher_of(write(tmp_path, columns())).require(corpus)  # the control
 
 
+def test_a_word_without_logits_was_not_read(tmp_path: Path, corpus: Corpus):
+    values = columns()
+    row = next(number for number, words in enumerate(values["ner"]) if len(words) > 1)
+    values["ner"][row][1] = None
+    teacher, batch = teacher_of(write(tmp_path, values)), everything(corpus)
+    teacher.require(corpus)
+    said = teacher(batch)
+    expected = batch.word_mask.clone()
+    expected[batch.ids.index(f"train/{row}"), 1] = False
+    assert torch.equal(said.words, expected)
+    assert not said.logits["ner"][~said.words].any()
+    assert said.speaks.all()
+
+
 def test_another_number_of_words_is_refused(tmp_path: Path, corpus: Corpus):
     values = columns()
     row = next(number for number, words in enumerate(values["ner"]) if len(words) > 1)
@@ -156,6 +170,12 @@ def test_another_number_of_words_is_refused(tmp_path: Path, corpus: Corpus):
         teacher.require(corpus)
     with pytest.raises(DataError, match=message):
         teacher(everything(corpus))
+
+
+def test_two_rows_of_one_id_are_refused(tmp_path: Path, corpus: Corpus):
+    doubled = Corpus([*corpus.splits, *corpus.splits], corpus.tasks, Readers({}, {}))
+    with pytest.raises(DataError, match="`train/0` is the id of two rows of the experiment"):
+        teacher_of(write(tmp_path, columns())).require(doubled)
 
 
 def test_a_file_of_another_format_is_refused(tmp_path: Path):
