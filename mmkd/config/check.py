@@ -11,7 +11,7 @@ from mmkd.config.experiment import Experiment
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
 from mmkd.config.parts import Parts
-from mmkd.config.plugin_base import LogitsForm, LossConfig, TaskLossConfig, TeacherConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, LossConfig, Modality, TaskLossConfig, TeacherConfig, TeacherNeeds
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
 from mmkd.config.schedule import Schedule
 
