@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import timm
 from torch import Tensor, nn
+from transformers import PretrainedConfig
 
 from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.encoders.image import image_options
@@ -33,11 +34,22 @@ def shorter_text(student: StudentText, teacher: TextEncoder, reader: TextReader)
     depth: int = config.num_hidden_layers
     _require(layers, depth, "text", student.start.teacher)
     plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    key = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
     # What is stated for each block is stated for the blocks that stay.
-    plain |= {k: [v[n] for n in layers] for k, v in plain.items() if isinstance(v, list) and len(v) == depth}
-    plain[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = len(layers)
+    plain |= {name: [plain[name][n] for n in layers] for name in _stated_by_block(type(config), key, depth)}
+    plain[key] = len(layers)
     changes = {"start": None, "architecture": plain, "vocabulary": reader.vocabulary}
     return type(student).model_validate(student.model_dump() | changes)
+
+
+def _stated_by_block(kind: type[PretrainedConfig], key: str, depth: int) -> set[str]:
+    """Keys of a config whose lists grow with the number of blocks; others may be as long by chance."""
+
+    def as_long(blocks: int) -> set[str]:
+        plain = kind(**{key: blocks}).to_dict()
+        return {name for name, value in plain.items() if isinstance(value, list) and len(value) == blocks}
+
+    return as_long(depth) & as_long(depth + 1)
 
 
 def shorter_image(student: StudentImage, teacher: ImageEncoder) -> StudentImage:

@@ -66,6 +66,17 @@ def test_a_student_is_its_teacher_without_the_other_blocks(tmp_path: Path, kind:
     assert (found - full).abs().max() > 1e-3
 
 
+def test_a_list_that_is_as_long_as_the_blocks_by_chance_stays_as_it_is(tmp_path: Path):
+    own = reader([["profit", "falls"]], tmp_path)
+    kinds = ["p2c", "c2p"]
+    plain = {"model_type": "deberta-v2", **SIZES, "num_hidden_layers": 2, "pos_att_type": kinds}
+    teacher = TextEncoder(architecture=plain, vocabulary=120, max_tokens=64)
+    start = StudentText.model_validate({"start": {"teacher": "bert", "layers": (0,)}, "max_tokens": 64})
+    found = shorter_text(start, teacher, own).architecture
+    assert found is not None
+    assert (found["num_hidden_layers"], found["pos_att_type"]) == (1, kinds)
+
+
 def test_all_blocks_give_the_whole_teacher(tmp_path: Path):
     teacher, student = text_pair(tmp_path, "bert", (0, 1, 2, 3))
     ids = torch.tensor([[2, 7, 9, 3]])
