@@ -63,7 +63,7 @@ class TrainerArm:
 
     def __init__(self, workload: Workload, seed: int, batch_size: int, sizes: Sizes, strategy: str) -> None:
         """Build networks and Trainer; `strategy` is its `train_sampling_strategy`."""
-        student, teachers = build(sizes, seed)
+        self.student, self.teachers = build(sizes, seed)
         self.seed = seed
         folder = tempfile.mkdtemp(prefix="trainer-arm-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -86,7 +86,7 @@ class TrainerArm:
             use_cpu=True,
             seed=seed,
         )
-        self.trainer = DistillationTrainer(student, teachers, rows_of(workload, text_only=False), arguments)
+        self.trainer = DistillationTrainer(self.student, self.teachers, rows_of(workload, text_only=False), arguments)
         self.trainer.remove_callback(PrinterCallback)
 
     @property
@@ -98,7 +98,7 @@ class TrainerArm:
 
     def epoch(self, number: int) -> int:
         """Train on every row once; return how many rows the loss saw."""
-        self.trainer.args.data_seed = 1000 * self.seed + number
+        torch.manual_seed(1000 * self.seed + number)  # the sampler takes its seed from here when training begins
         before = self.trainer.rows_seen
         self.trainer.train()
         return self.trainer.rows_seen - before

@@ -95,8 +95,8 @@ class BrewerArm:
         self.rows = rows_of(workload, text_only=True)
         self.lengths = [len(ids) for ids in workload.ids]
         self.seed, self.batch_size, self.cached = seed, batch_size, cached
-        self.student, teachers = build(sizes, seed, text_only=True)
-        self.teacher = Teacher(teachers).eval()
+        self.student, self.teachers = build(sizes, seed, text_only=True)
+        self.teacher = Teacher(self.teachers).eval()
         labelled = LabelledStudent(self.student)
         self.optimizer = torch.optim.AdamW(labelled.parameters(), lr=LEARNING_RATE, fused=True)
         folder = tempfile.mkdtemp(prefix="brewer-arm-")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.peers import hf_trainer, plain
+from benchmarks.peers import hf_trainer, plain, textbrewer, torchdistill
 from benchmarks.peers.networks import Sizes, build, collate, distillation_loss, inputs_of, rows_of
 
 SMALL = Sizes(
@@ -118,37 +118,103 @@ def test_buckets_hold_each_row_once_and_pad_less() -> None:
     assert padded(buckets) < 1.2 * sum(lengths) < padded(shuffled)
 
 
-ARMS: dict[str, Callable[..., Any]] = {
+PLAIN = {
     "student alone": plain.student_alone_bucketed,
     "live random": plain.live_random,
     "tutorial": plain.tutorial,
     "trainer grouped": hf_trainer.grouped,
     "trainer default": hf_trainer.default,
 }
+BOXES = {"box live": torchdistill.live, "box live padded": torchdistill.live_padded, "box cached": torchdistill.cached}
+BREWERS = {"brewer live": textbrewer.live, "brewer cached": textbrewer.cached}
+ARMS: dict[str, Callable[..., Any]] = {**PLAIN, **BOXES, **BREWERS}
+by_name = pytest.mark.parametrize("name", ARMS)
+importing = pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
 
 
-@pytest.mark.parametrize("name", ARMS)
-def test_an_epoch_trains_on_every_row(workload: Workload, name: str) -> None:
-    arm = ARMS[name](workload, 7, batch_size=8, sizes=SMALL)
+def made(workload: Workload, name: str) -> Any:
+    """An arm of small shape; skips where its library is not installed."""
+    if name in BOXES:
+        pytest.importorskip("torchdistill")
+    if name in BREWERS:
+        pytest.importorskip("textbrewer")
+    return ARMS[name](workload, 7, batch_size=8, sizes=SMALL)
+
+
+def teacher_entropy(batch: dict[str, torch.Tensor], taught: Any) -> float:
+    """Entropy of the softened text teacher, in nats: mean of rows for sentiment and risk, of words for entities."""
+
+    def entropy(logits: torch.Tensor) -> float:
+        chances = torch.softmax(logits / 2, -1)
+        return float(-(chances * chances.log()).sum(-1).mean())
+
+    words = taught.ner[batch["attention_mask"].bool()]
+    return entropy(taught.sentiment) + entropy(taught.risk) + entropy(words)
+
+
+@importing
+@by_name
+def test_an_epoch_trains_on_every_row_and_moves_only_the_student(workload: Workload, name: str) -> None:
+    arm = made(workload, name)
+    fresh, teachers = build(SMALL, 7, text_only=name in BREWERS)
+    seen: list[bytes] = []
+
+    def note(module: torch.nn.Module, args: tuple[()], kwargs: dict[str, torch.Tensor]) -> None:
+        for row, mask in zip(kwargs["input_ids"], kwargs["attention_mask"], strict=True):
+            seen.append(row[mask.bool()].numpy().tobytes())
+
+    arm.student.register_forward_pre_hook(note, with_kwargs=True)
     with pytest.raises(RuntimeError, match="epoch"):
         _ = arm.first_loss
     assert arm.epoch(0) == ROWS
     first = arm.first_loss
-    assert math.isfinite(first)
     assert arm.epoch(1) == ROWS
     assert arm.first_loss == first
-    again = ARMS[name](workload, 7, batch_size=8, sizes=SMALL)
-    again.epoch(0)
-    assert again.first_loss == first
+    every = sorted(ids.tobytes() for ids in workload.ids)
+    assert sorted(seen[:ROWS]) == sorted(seen[ROWS:]) == every
+    assert seen[:ROWS] != seen[ROWS:], "both epochs had the same order"
+    assert not torch.equal(arm.student.ner.weight, fresh.ner.weight)
+    if arm.teachers is not None:
+        assert all(map(torch.equal, arm.teachers.state_dict().values(), teachers.state_dict().values()))
 
 
-@pytest.mark.parametrize("name", ["student alone", "live random", "trainer default"])
-def test_an_epoch_moves_the_student_and_no_teacher(workload: Workload, name: str) -> None:
-    arm = ARMS[name](workload, 7, batch_size=8, sizes=SMALL)
-    fresh, teachers = build(SMALL, 7)
+@importing
+@by_name
+def test_the_first_loss_is_that_of_the_plain_networks(workload: Workload, name: str) -> None:
+    arm = made(workload, name)
+    seen: list[torch.Tensor] = []
+
+    def note(module: torch.nn.Module, args: tuple[()], kwargs: dict[str, torch.Tensor]) -> None:
+        seen.append(kwargs["input_ids"].clone())
+        torch.manual_seed(11)  # the same dropout here and below
+
+    arm.student.register_forward_pre_hook(note, with_kwargs=True)
     arm.epoch(0)
-    owner = arm.trainer if name.startswith("trainer") else arm
-    student = owner.model if name.startswith("trainer") else arm.student
-    assert not torch.equal(student.ner.weight, fresh.ner.weight)
-    if owner.teachers is not None:
-        assert all(map(torch.equal, owner.teachers.state_dict().values(), teachers.state_dict().values()))
+    text_only = name in BREWERS
+    known = {ids.tobytes(): row for row, ids in enumerate(workload.ids)}
+    places = [known[ids[ids != 0].numpy().tobytes()] for ids in seen[0]]
+    rows = rows_of(workload, text_only)
+    batch = collate([rows[place] for place in places], seen[0].shape[1])
+    student, teachers = build(SMALL, 7, text_only)
+    torch.manual_seed(11)
+    with torch.no_grad():
+        out = student(**inputs_of(batch))
+        taught = None if arm.teachers is None else teachers(**inputs_of(batch))
+        expected = float(distillation_loss(out, taught, batch))
+        if text_only:
+            expected += 4 * teacher_entropy(batch, taught.text)
+    assert arm.first_loss == pytest.approx(expected, rel=1e-5)
+
+
+@importing
+@pytest.mark.parametrize(
+    ("name", "runs"), [("box live", 3), ("box cached", 0), ("brewer live", 3), ("brewer cached", 0)]
+)
+def test_a_cached_arm_asks_its_teachers_once(workload: Workload, name: str, runs: int) -> None:
+    arm = made(workload, name)
+    asked: list[int] = []
+    arm.teachers.text.register_forward_pre_hook(lambda *_: asked.append(1))
+    arm.epoch(0)
+    assert len(asked) == 3
+    arm.epoch(1)
+    assert len(asked) == 3 + runs
