@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test test-slow test-data lint tables
+.PHONY: setup quickstart test test-slow test-data lint tables bench bench-quick
 
 setup: .venv/.ready
 
@@ -36,3 +36,9 @@ lint: setup
 
 tables: setup
 	$(BIN)/mmkd tables
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks.run --quick --name quick

@@ -81,18 +81,18 @@ def _teachers(build_cache: bool) -> Callable[[Workload, Path], Arm]:
     return build
 
 
-def _peer(module: str, name: str, **options: Any) -> Callable[[Workload, Path], Arm]:
+def _peer(module: str, name: str) -> Callable[[Workload, Path], Arm]:
     def build(workload: Workload, folder: Path) -> Arm:
         from importlib import import_module
 
-        return Epochs(getattr(import_module(f"benchmarks.peers.{module}"), name)(workload, 0, **options))
+        return Epochs(getattr(import_module(f"benchmarks.peers.{module}"), name)(workload, 0))
 
     return build
 
 
 ARMS: dict[str, Entry] = {
     "floor": Entry("mmkd, student alone", "floor", _ours("none")),
-    "plain_floor": Entry("plain loop, student alone, length buckets", "floor", _peer("plain", "student_alone")),
+    "plain_floor": Entry("plain loop, student alone, length buckets", "floor", _peer("plain", "student_alone_bucketed")),
     "ours_cached": Entry("mmkd, teachers from the cache", "floor", _ours("cached")),
     "ours_live": Entry("mmkd, live teachers", "floor", _ours("live")),
     "hf_grouped": Entry("HF Trainer, grouped by length", "floor", _peer("hf_trainer", "grouped")),

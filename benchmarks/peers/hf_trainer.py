@@ -1,94 +1,114 @@
-"""transformers' Trainer with the usual override of `compute_loss`, and live teachers."""
+"""Distillation with transformers' Trainer: the usual override of `compute_loss`, with live teachers."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from typing import Any
+import weakref
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from benchmarks.peers.networks import Inputs, Student, batch_of, distillation, frozen_teachers, supervised
-from benchmarks.workload import Workload
+from benchmarks.peers.networks import (
+    FULL,
+    Sizes,
+    Student,
+    Teachers,
+    build,
+    collate,
+    distillation_loss,
+    inputs_of,
+    rows_of,
+)
+from benchmarks.peers.plain import LEARNING_RATE
 
-
-class Rows(Dataset[dict[str, Any]]):
-    """The number of each row, with its ids, by whose length the Trainer groups."""
-
-    def __init__(self, workload: Workload) -> None:
-        """workload: to be read."""
-        self._workload = workload
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self._workload)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        """One row."""
-        return {"input_ids": self._workload.ids[row], "row": row}
+if TYPE_CHECKING:
+    from benchmarks.workload import Workload
 
 
-class Distiller(Trainer):
-    """The student's loss with what the teachers say."""
+class DistillationTrainer(Trainer):
+    """A Trainer whose loss also asks the teachers."""
 
-    teachers: list[torch.nn.Module]
+    def __init__(
+        self, student: Student, teachers: Teachers, rows: list[dict[str, Any]], args: TrainingArguments
+    ) -> None:
+        """Hand everything to the Trainer but the teachers."""
+        super().__init__(model=student, args=args, train_dataset=rows, data_collator=collate)
+        self.teachers = teachers
+        self.rows_seen = 0
+        self.first: Tensor | None = None
 
     def compute_loss(
-        self, model: Student, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
     ) -> Any:
-        """Supervised and distilled terms."""
-        batch: Inputs = inputs["batch"]
-        student = model(batch)
+        """Sum of all terms of one batch."""
         with torch.no_grad():
-            said = [teacher(batch) for teacher in self.teachers]
-        loss = supervised(student, batch) + distillation(model, student, said, batch)
-        return (loss, student) if return_outputs else loss
+            taught = self.teachers(**inputs_of(inputs))
+        outputs = model(**inputs_of(inputs))
+        loss = distillation_loss(outputs, taught, inputs)
+        self.rows_seen += len(inputs["input_ids"])
+        if self.first is None:
+            self.first = loss.detach()
+        return (loss, outputs) if return_outputs else loss
 
 
-class Trained:
-    """A Trainer that is run for one epoch at a time, on weights that go on."""
+class TrainerArm:
+    """Runs the Trainer for one epoch at a time; it keeps its optimizer between them."""
 
-    def __init__(self, workload: Workload, seed: int, sampling: str) -> None:
-        """sampling: the Trainer's strategy."""
-        torch.manual_seed(seed)
-        self._workload, self._sampling = workload, sampling
-        self._student, self._teachers = Student(), frozen_teachers()
+    def __init__(self, workload: Workload, seed: int, batch_size: int, sizes: Sizes, strategy: str) -> None:
+        """Build networks and Trainer; `strategy` is its `train_sampling_strategy`."""
+        self.student, self.teachers = build(sizes, seed)
+        self.seed = seed
+        folder = tempfile.mkdtemp(prefix="trainer-arm-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=batch_size,
+            num_train_epochs=1,
+            learning_rate=LEARNING_RATE,
+            lr_scheduler_type="constant",
+            weight_decay=0.01,
+            max_grad_norm=1.0,
+            train_sampling_strategy=strategy,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            save_strategy="no",
+            logging_strategy="no",
+            eval_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            seed=seed,
+        )
+        self.trainer = DistillationTrainer(self.student, self.teachers, rows_of(workload, text_only=False), arguments)
+        self.trainer.remove_callback(PrinterCallback)
+
+    @property
+    def first_loss(self) -> float:
+        """Total loss of the very first step, in nats."""
+        if self.trainer.first is None:
+            raise RuntimeError("first_loss is read before the first epoch: call epoch(0)")
+        return float(self.trainer.first)
 
     def epoch(self, number: int) -> int:
-        """Every row once; returns their number."""
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = TrainingArguments(
-                output_dir=folder,
-                per_device_train_batch_size=32,
-                num_train_epochs=1,
-                learning_rate=5e-4,
-                train_sampling_strategy=self._sampling,
-                remove_unused_columns=False,
-                save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                use_cpu=True,
-                seed=number,
-            )
-            trainer = Distiller(
-                model=self._student, args=arguments, train_dataset=Rows(self._workload), data_collator=self._collate
-            )
-            trainer.teachers = self._teachers
-            trainer.train()
-        return len(self._workload)
-
-    def _collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"batch": batch_of(self._workload, np.array([each["row"] for each in rows]))}
+        """Train on every row once; return how many rows the loss saw."""
+        torch.manual_seed(1000 * self.seed + number)  # the sampler takes its seed from here when training begins
+        before = self.trainer.rows_seen
+        self.trainer.train()
+        return self.trainer.rows_seen - before
 
 
-def grouped(workload: Workload, seed: int) -> Trained:
-    """Batches of similar length."""
-    return Trained(workload, seed, "group_by_length")
+def grouped(workload: Workload, seed: int, batch_size: int = 32, sizes: Sizes = FULL) -> TrainerArm:
+    """Make the Trainer with texts of similar length batched together."""
+    return TrainerArm(workload, seed, batch_size, sizes, "group_by_length")
 
 
-def default(workload: Workload, seed: int) -> Trained:
-    """Batches at random."""
-    return Trained(workload, seed, "random")
+def default(workload: Workload, seed: int, batch_size: int = 32, sizes: Sizes = FULL) -> TrainerArm:
+    """Make the Trainer with its default random batches."""
+    return TrainerArm(workload, seed, batch_size, sizes, "random")

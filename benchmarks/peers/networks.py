@@ -1,8 +1,12 @@
-"""The same teachers, student and objective as mmkd's own arms, in plain PyTorch: what a hand-written script holds."""
+"""The networks and the loss of the benchmark in plain PyTorch: what each peer trains, independent of mmkd.
+
+All weights are random: what a step costs does not depend on them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import timm
@@ -11,154 +15,257 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
-from benchmarks import workload as work
-from benchmarks.workload import Workload
+if TYPE_CHECKING:
+    from benchmarks.workload import Workload
 
-WIDTH, TEMPERATURE = 312, 2.0
-EXAMPLE_TASKS = {"sentiment": work.SENTIMENTS, "risk": work.RISKS}
+SENTIMENTS, RISKS, TAGS = 3, 4, 9
+IGNORED = -100
+TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """ids, mask, ner: [B, S]; images: uint8 [B, 3, 96, 96]; labels: task -> [B]."""
+class Sizes:
+    """Shapes of teachers and student; the defaults are those of the benchmark."""
 
-    ids: Tensor
-    mask: Tensor
+    vocabulary: int = 30522
+    teacher_layers: int = 12
+    teacher_width: int = 768
+    teacher_heads: int = 12
+    teacher_inner: int = 3072
+    image_teacher: str = "vit_small_patch16_224"
+    student_layers: int = 4
+    student_width: int = 312
+    student_heads: int = 12
+    student_inner: int = 1200
+    image_student: str = "mobilenetv3_small_100"
+    image_side: int = 96
+
+
+FULL = Sizes()
+
+
+@dataclass(frozen=True)
+class TextOutput:
+    """Logits `[B, 3]`, `[B, 4]`, `[B, L, 9]` and the last hidden layer `[B, L, width]` of the text teacher."""
+
+    sentiment: Tensor
+    risk: Tensor
     ner: Tensor
-    images: Tensor
-    labels: dict[str, Tensor]
+    hidden: Tensor
 
 
 @dataclass(frozen=True)
-class Said:
-    """logits: task -> [B, K] or [B, S, K]. words: [B, S, D], the last layer. picture: [B, D], the pooled image."""
+class ImageOutput:
+    """Logits `[B, 3]`, `[B, 4]` and the pooled feature `[B, width]` of the image teacher."""
 
-    logits: dict[str, Tensor]
-    words: Tensor | None
-    picture: Tensor | None
-
-
-def batch_of(workload: Workload, rows: np.ndarray, length: int | None = None) -> Inputs:
-    """These rows, padded to their longest text, or to `length`."""
-    texts = [workload.ids[row] for row in rows]
-    width = length or max(map(len, texts))
-    ids = np.full((len(rows), width), work.PADDING, np.int64)
-    ner = np.full((len(rows), width), work.IGNORED, np.int64)
-    for place, row in enumerate(rows):
-        ids[place, : len(texts[place])] = texts[place]
-        ner[place, : len(texts[place])] = workload.ner[row]
-    mask = np.arange(width) < np.array([len(text) for text in texts])[:, None]
-    labels = {"sentiment": workload.sentiment[rows], "risk": workload.risk[rows]}
-    tensors = {name: torch.from_numpy(label) for name, label in labels.items()}
-    images = torch.from_numpy(workload.images[rows])
-    return Inputs(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(ner), images, tensors)
+    sentiment: Tensor
+    risk: Tensor
+    pooled: Tensor
 
 
-def bert(layers: int, width: int, inner: int) -> BertModel:
-    """A BERT of this shape with random weights."""
-    shape = {"num_hidden_layers": layers, "hidden_size": width, "intermediate_size": inner, "num_attention_heads": 12}
-    return BertModel(BertConfig(vocab_size=work.VOCABULARY, **shape), add_pooling_layer=False)
+@dataclass(frozen=True)
+class StudentOutput:
+    """Logits as the teachers', and words and image projected to their widths; no image for a text-only student."""
+
+    sentiment: Tensor
+    risk: Tensor
+    ner: Tensor
+    hidden: Tensor
+    pooled: Tensor | None
 
 
-def scaled(images: Tensor) -> Tensor:
-    """Pixels as networks read them: channels last, about -1 to 1."""
-    return images.contiguous(memory_format=torch.channels_last).float() / 127.5 - 1
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """What the teachers say of one batch; `image` is None where only the text part is distilled."""
+
+    text: TextOutput
+    image: ImageOutput | None
+
+
+def bert(vocabulary: int, width: int, layers: int, heads: int, inner: int) -> BertModel:
+    """Build BERT of a shape with random weights, without its pooler."""
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+    )
+    return BertModel(config, add_pooling_layer=False)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the sub-tokens that there are."""
-    weights = mask[..., None].to(values.dtype)
+    """Mean of `[B, L, D]` over the positions where `mask [B, L]` is 1, as `[B, D]`."""
+    weights = mask.unsqueeze(-1).to(values.dtype)
     return (values * weights).sum(1) / weights.sum(1)
 
 
 class TextTeacher(nn.Module):
-    """BERT-base with a head for each task."""
+    """BERT with heads for sentiment and risk on the mean of its words, and for entities on each word."""
 
-    def __init__(self) -> None:
-        """Random weights."""
+    def __init__(self, sizes: Sizes) -> None:
+        """Build it with random weights."""
         super().__init__()
-        self.encoder = bert(12, 768, 3072)
-        self.heads = nn.ModuleDict({name: nn.Linear(768, classes) for name, classes in EXAMPLE_TASKS.items()})
-        self.ner = nn.Linear(768, work.TAGS)
+        width = sizes.teacher_width
+        self.encoder = bert(sizes.vocabulary, width, sizes.teacher_layers, sizes.teacher_heads, sizes.teacher_inner)
+        self.sentiment = nn.Linear(width, SENTIMENTS)
+        self.risk = nn.Linear(width, RISKS)
+        self.ner = nn.Linear(width, TAGS)
 
-    def forward(self, batch: Inputs) -> Said:
-        """Logits of three tasks, and the last hidden layer."""
-        words = self.encoder(batch.ids, attention_mask=batch.mask.long()).last_hidden_state
-        pooled = masked_mean(words, batch.mask)
-        return Said({**{n: head(pooled) for n, head in self.heads.items()}, "ner": self.ner(words)}, words, None)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> TextOutput:
+        """Run over `[B, L]` token ids and their mask."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mean = masked_mean(hidden, attention_mask)
+        return TextOutput(self.sentiment(mean), self.risk(mean), self.ner(hidden), hidden)
 
 
 class ImageTeacher(nn.Module):
-    """ViT-small with two heads."""
+    """A vision transformer with heads for sentiment and risk on its pooled feature."""
 
-    def __init__(self) -> None:
-        """Random weights."""
+    def __init__(self, sizes: Sizes) -> None:
+        """Build it with random weights."""
         super().__init__()
-        self.encoder = timm.create_model("vit_small_patch16_224", img_size=work.SIZE, num_classes=0)
-        self.heads = nn.ModuleDict({name: nn.Linear(384, classes) for name, classes in EXAMPLE_TASKS.items()})
+        self.encoder = timm.create_model(sizes.image_teacher, num_classes=0, img_size=sizes.image_side)
+        self.width = int(self.encoder.num_features)
+        self.sentiment = nn.Linear(self.width, SENTIMENTS)
+        self.risk = nn.Linear(self.width, RISKS)
 
-    def forward(self, batch: Inputs) -> Said:
-        """Logits of two tasks, and the pooled feature."""
-        picture = self.encoder(scaled(batch.images))
-        return Said({name: head(picture) for name, head in self.heads.items()}, None, picture)
+    def forward(self, images: Tensor) -> ImageOutput:
+        """Run over `[B, 3, H, W]` floats."""
+        pooled = self.encoder(images)
+        return ImageOutput(self.sentiment(pooled), self.risk(pooled), pooled)
 
 
 class Student(nn.Module):
-    """BERT 4 x 312 and MobileNetV3-small, fused; with the projections to the teachers' widths."""
+    """A small BERT and a small image net, fused for sentiment and risk; entities are read from the words.
 
-    def __init__(self) -> None:
-        """Random weights."""
+    `image_width` is the image teacher's width; None builds the text part only.
+    """
+
+    def __init__(self, sizes: Sizes, image_width: int | None) -> None:
+        """Build it with random weights."""
         super().__init__()
-        self.text = bert(4, WIDTH, 1200)
-        self.image = timm.create_model("mobilenetv3_small_100", num_classes=0).to(memory_format=torch.channels_last)
-        self.from_text, self.from_image = nn.Linear(WIDTH, WIDTH), nn.Linear(1024, WIDTH)
-        self.fuse = nn.Sequential(
-            nn.LayerNorm(2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH)
-        )
-        self.word = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU())
-        self.dropout = nn.Dropout(0.1)
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, classes) for name, classes in EXAMPLE_TASKS.items()})
-        self.ner = nn.Linear(WIDTH, work.TAGS)
-        self.to_words, self.to_picture = nn.Linear(WIDTH, 768), nn.Linear(WIDTH, 384)
+        width = sizes.student_width
+        self.words = bert(sizes.vocabulary, width, sizes.student_layers, sizes.student_heads, sizes.student_inner)
+        self.text = nn.Linear(width, width)
+        self.image_encoder: nn.Module | None = None
+        if image_width is not None:
+            self.image_encoder = timm.create_model(sizes.image_student, num_classes=0)
+            pooled = int(self.image_encoder.head_hidden_size)
+            self.image = nn.Linear(pooled, width)
+            self.to_teacher_image = nn.Linear(pooled, image_width)
+        parts = 1 if image_width is None else 2
+        self.fusion = nn.Sequential(nn.Linear(parts * width, width), nn.GELU(), nn.Dropout(0.1))
+        self.sentiment = nn.Linear(width, SENTIMENTS)
+        self.risk = nn.Linear(width, RISKS)
+        self.ner = nn.Linear(width, TAGS)
+        self.to_teacher_words = nn.Linear(width, sizes.teacher_width)
 
-    def forward(self, batch: Inputs) -> Said:
-        """Logits of three tasks, the last hidden layer, and the image's feature."""
-        words = self.text(batch.ids, attention_mask=batch.mask.long()).last_hidden_state
-        picture = self.from_image(self.image(scaled(batch.images)))
-        both = torch.cat([self.from_text(masked_mean(words, batch.mask)), picture], 1)
-        fused = self.dropout(self.fuse(both))
-        ner = self.ner(self.dropout(self.word(words)))
-        return Said({**{name: head(fused) for name, head in self.heads.items()}, "ner": ner}, words, picture)
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, images: Tensor | None = None, matched: bool = True
+    ) -> StudentOutput:
+        """Run over a batch; `matched=False` leaves out the projections, which a student alone does not need."""
+        hidden = self.words(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        parts = [self.text(masked_mean(hidden, attention_mask))]
+        pooled = None
+        if self.image_encoder is not None:
+            features = self.image_encoder(images)
+            parts.append(self.image(features))
+            pooled = self.to_teacher_image(features) if matched else features
+        fused = self.fusion(torch.cat(parts, dim=1))
+        words = self.to_teacher_words(hidden) if matched else hidden
+        return StudentOutput(self.sentiment(fused), self.risk(fused), self.ner(hidden), words, pooled)
 
 
-def supervised(student: Said, batch: Inputs) -> Tensor:
-    """Three cross-entropies."""
-    loss = functional.cross_entropy(student.logits["ner"].flatten(0, 1), batch.ner.flatten(), ignore_index=work.IGNORED)
-    for name, labels in batch.labels.items():
-        loss = loss + functional.cross_entropy(student.logits[name], labels)
+class Teachers(nn.Module):
+    """Both teachers as one frozen module, for frameworks that take one teacher."""
+
+    def __init__(self, sizes: Sizes, text_only: bool) -> None:
+        """Build and freeze them."""
+        super().__init__()
+        self.text = TextTeacher(sizes)
+        self.image = None if text_only else ImageTeacher(sizes)
+        self.requires_grad_(False).eval()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, images: Tensor | None = None) -> TeacherOutputs:
+        """Run over a batch."""
+        text = self.text(input_ids, attention_mask)
+        return TeacherOutputs(text, None if self.image is None else self.image(images))
+
+
+def build(sizes: Sizes, seed: int, text_only: bool = False) -> tuple[Student, Teachers]:
+    """Build student and teachers; the same seed gives the same weights in each arm."""
+    torch.manual_seed(seed)
+    teachers = Teachers(sizes, text_only)
+    student = Student(sizes, None if teachers.image is None else teachers.image.width)
+    return student.train(), teachers
+
+
+def rows_of(workload: Workload, text_only: bool) -> list[dict[str, np.ndarray]]:
+    """List the rows as dicts of arrays, the form that map-style data sets of the peers have."""
+    keys = ("sentiment", "risk") if text_only else ("images", "sentiment", "risk")
+    return [
+        {"input_ids": ids, "ner": ner} | {key: getattr(workload, key)[row] for key in keys}
+        for row, (ids, ner) in enumerate(zip(workload.ids, workload.ner, strict=True))
+    ]
+
+
+def collate(rows: list[dict[str, np.ndarray]], length: int | None = None) -> dict[str, Tensor]:
+    """Pad rows to their longest, or to `length` tokens, and stack them.
+
+    Token ids, mask and tags are int64 `[B, L]`, images float32 `[B, 3, H, W]` in [-1, 1].
+    """
+    longest = max(len(row["input_ids"]) for row in rows) if length is None else length
+    ids = np.zeros((len(rows), longest), np.int64)
+    mask = np.zeros_like(ids)
+    ner = np.full_like(ids, IGNORED)
+    for place, row in enumerate(rows):
+        count = len(row["input_ids"])
+        ids[place, :count] = row["input_ids"]
+        mask[place, :count] = 1
+        ner[place, :count] = row["ner"]
+    batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "ner": torch.from_numpy(ner)}
+    for key in ("sentiment", "risk"):
+        batch[key] = torch.tensor([int(row[key]) for row in rows])
+    if "images" in rows[0]:
+        batch["images"] = torch.from_numpy(np.stack([row["images"] for row in rows])).float().div_(127.5).sub_(1.0)
+    return batch
+
+
+def inputs_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Select what the networks read of a batch."""
+    return {key: batch[key] for key in ("input_ids", "attention_mask", "images") if key in batch}
+
+
+def softened(student: Tensor, teacher: Tensor) -> Tensor:
+    """T²·KL(teacher ‖ student) of logits `[..., K]` as `[...]`, in nats."""
+    target = functional.log_softmax(teacher / TEMPERATURE, dim=-1)
+    found = functional.log_softmax(student / TEMPERATURE, dim=-1)
+    return functional.kl_div(found, target, reduction="none", log_target=True).sum(-1) * TEMPERATURE**2
+
+
+def supervised_loss(student: StudentOutput, batch: dict[str, Tensor]) -> Tensor:
+    """Sum of the three cross-entropies, in nats."""
+    return (
+        functional.cross_entropy(student.sentiment, batch["sentiment"])
+        + functional.cross_entropy(student.risk, batch["risk"])
+        + functional.cross_entropy(student.ner.flatten(0, 1), batch["ner"].flatten(), ignore_index=IGNORED)
+    )
+
+
+def distillation_loss(student: StudentOutput, teachers: TeacherOutputs | None, batch: dict[str, Tensor]) -> Tensor:
+    """Sum of all terms with weight 1; without teachers the supervised ones only."""
+    loss = supervised_loss(student, batch)
+    if teachers is None:
+        return loss
+    mask = batch["attention_mask"].to(student.hidden.dtype)
+    words = mask.sum()
+    text = teachers.text
+    loss = loss + softened(student.sentiment, text.sentiment).mean() + softened(student.risk, text.risk).mean()
+    loss = loss + (softened(student.ner, text.ner) * mask).sum() / words
+    loss = loss + ((student.hidden - text.hidden).square().mean(-1) * mask).sum() / words
+    if teachers.image is not None:
+        image = teachers.image
+        loss = loss + softened(student.sentiment, image.sentiment).mean() + softened(student.risk, image.risk).mean()
+        loss = loss + functional.mse_loss(student.pooled, image.pooled)
     return loss
-
-
-def distillation(network: Student, student: Said, teachers: list[Said], batch: Inputs) -> Tensor:
-    """T^2 KL to each teacher for each of its tasks, and the squared distance of projected words and image feature."""
-    loss = student.logits["risk"].new_zeros(())
-    real = batch.ner != work.IGNORED
-    for said in teachers:
-        for name, logits in said.logits.items():
-            own, taught = student.logits[name], logits
-            if name == "ner":
-                own, taught = own[real], taught[real]
-            own, taught = own / TEMPERATURE, taught / TEMPERATURE
-            loss = loss + TEMPERATURE**2 * functional.kl_div(
-                own.log_softmax(-1), taught.log_softmax(-1), log_target=True, reduction="batchmean"
-            )
-        if said.words is not None and student.words is not None:
-            loss = loss + functional.mse_loss(network.to_words(student.words[real]), said.words[real])
-        if said.picture is not None and student.picture is not None:
-            loss = loss + functional.mse_loss(network.to_picture(student.picture), said.picture)
-    return loss
-
-
-def frozen_teachers() -> list[nn.Module]:
-    """Both, in evaluation mode, without gradient."""
-    return [teacher.eval().requires_grad_(False) for teacher in (TextTeacher(), ImageTeacher())]
