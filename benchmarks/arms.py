@@ -92,7 +92,7 @@ def _peer(module: str, name: str) -> Callable[[Workload, Path], Arm]:
 
 ARMS: dict[str, Entry] = {
     "floor": Entry("mmkd, student alone", "floor", _ours("none")),
-    "plain_floor": Entry("plain loop, student alone, length buckets", "floor", _peer("plain", "student_alone_bucketed")),
+    "plain_floor": Entry("plain loop, student alone, buckets", "floor", _peer("plain", "student_alone_bucketed")),
     "ours_cached": Entry("mmkd, teachers from the cache", "floor", _ours("cached")),
     "ours_live": Entry("mmkd, live teachers", "floor", _ours("live")),
     "hf_grouped": Entry("HF Trainer, grouped by length", "floor", _peer("hf_trainer", "grouped")),

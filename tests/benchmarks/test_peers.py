@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 
 from benchmarks.peers import hf_trainer, plain, textbrewer, torchdistill
 from benchmarks.peers.networks import Sizes, build, collate, distillation_loss, inputs_of, rows_of
+from benchmarks.workload import Workload
 
 SMALL = Sizes(
     vocabulary=200,
@@ -29,17 +29,6 @@ SMALL = Sizes(
     image_student="test_efficientnet",
 )
 ROWS = 20
-
-
-@dataclass(frozen=True)
-class Workload:
-    """The fields of the benchmark's workload."""
-
-    ids: list[np.ndarray]
-    images: np.ndarray
-    sentiment: np.ndarray
-    risk: np.ndarray
-    ner: list[np.ndarray]
 
 
 @pytest.fixture(scope="module")
