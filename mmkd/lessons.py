@@ -51,8 +51,10 @@ class Lessons(Protocol):
 def lessons(teachers: Mapping[str, Speaker], live: Live, device: torch.device) -> Iterator[Lessons]:
     """Lessons of these teachers, for as long as the context lasts. device: the student's."""
     own = torch.device(live.device) if live.device is not None else device
-    if live.process and teachers:
-        ahead = Ahead({n: t for n, t in teachers.items() if isinstance(t, Teacher)}, own, device, live.ahead)
+    networks = {name: each for name, each in teachers.items() if isinstance(each, Teacher) and each.config.network}
+    if live.process and networks:
+        here = {name: each for name, each in teachers.items() if name not in networks}
+        ahead = Ahead(networks, here, own, device, live.ahead)
         try:
             yield ahead
         finally:
@@ -100,9 +102,19 @@ class Recipe:
 class Ahead:
     """Asks the teachers in another process, up to `ahead` batches before the student needs them."""
 
-    def __init__(self, teachers: Mapping[str, Teacher], own: torch.device, device: torch.device, ahead: int) -> None:
-        """Start the process. own: the teachers' device; device: the student's; ahead: batches, 1 or more."""
-        self._device, self._ahead = device, ahead
+    def __init__(
+        self,
+        teachers: Mapping[str, Teacher],
+        here: Mapping[str, Speaker],
+        own: torch.device,
+        device: torch.device,
+        ahead: int,
+    ) -> None:
+        """Start the process. own: the teachers' device; device: the student's; ahead: batches, 1 or more.
+
+        here: those that are no networks, for instance a file of logits, which are asked when the student is there.
+        """
+        self._here, self._device, self._ahead = dict(here), device, ahead
         context = multiprocessing.get_context("spawn")
         self._questions, self._answers = context.Queue(), context.Queue()
         settings = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), os.getpid())
@@ -134,7 +146,8 @@ class Ahead:
                     raise LiveTeacherError(f"{text} of memory: set `train.live.process: false`, or cache") from None
         if isinstance(said, str):
             raise LiveTeacherError(f"a live teacher failed in its own process:\n{said}")
-        return to_device(batch, self._device), to_device(said, self._device)
+        batch = to_device(batch, self._device)
+        return batch, to_device(said, self._device) | _asked(self._here, batch, self._device)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

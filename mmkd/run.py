@@ -25,6 +25,7 @@ from mmkd.config.load import from_plain
 from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.environment import code_state, machine, package_versions, peak_memory
+from mmkd.errors import MmkdError
 from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
 from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
 from mmkd.student.stored import save_student
@@ -78,6 +79,7 @@ def run_experiment(
     record from the same experiment, data and code. jobs: seeds that run at the same time, each in its own process.
     profile: run the first seed, finished or not, and say where the time of a batch of it goes.
     """
+    _require_one_process()
     ready = make_ready(experiment, near, progress)
     for line in accounted(ready.workspace.mix.accounts()):
         say(line)
@@ -111,6 +113,15 @@ def run_experiment(
         else:
             records.append(finished(place, ready) or record_teacher(ready, name, place, command))
     return records
+
+
+def _require_one_process() -> None:
+    """Several would write the same folders. Raises MmkdError in one of several that `accelerate launch` started."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise MmkdError(
+            "found WORLD_SIZE above 1: a run writes its folder from one process; start `mmkd run` without a launcher "
+            "(`mmkd.train.train` itself trains in several processes)"
+        )
 
 
 def _run_in_processes(

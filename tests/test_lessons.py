@@ -19,7 +19,7 @@ from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.lessons import Ahead, LiveTeacherError, lessons
 from mmkd.teachers import hf_text
-from mmkd.teachers.base import Teacher
+from mmkd.teachers.base import Speaker, Teacher
 from mmkd.types import Batch, Outputs
 from tiny_project import TASKS, TEXT, listed_corpus, random_rows
 
@@ -80,6 +80,21 @@ def test_a_process_of_its_own_says_the_same_bit_by_bit_ahead_of_the_student_in_e
                 one, other = said_by(said["bert"]), said_by(teacher(batch))
                 assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
             assert number == len(rows_of(corpus))
+
+
+class Remembers(Speaker):
+    """No network: says the rows that it was asked about."""
+
+    def forward(self, batch: Batch) -> Outputs:
+        return Outputs({"row": batch.rows}, batch.has_text, batch.word_mask)
+
+
+def test_what_is_no_network_is_asked_here(tmp_path: Path):
+    corpus = corpus_of(tmp_path)
+    with lessons({"bert": teacher_of(corpus), "file": Remembers()}, OWN_PROCESS, CPU) as taught:
+        for batch, said in taught(load(corpus, rows_of(corpus))):
+            assert set(said) == {"bert", "file"}
+            assert torch.equal(said["file"].logits["row"], batch.rows)
 
 
 def test_what_goes_wrong_there_is_said_here_and_the_process_ends(tmp_path: Path):

@@ -18,6 +18,7 @@ from mmkd.config.load import load
 from mmkd.data import market_notes
 from mmkd.data.base import Example
 from mmkd.data.dataset import DataSet
+from mmkd.errors import MmkdError
 from mmkd.record import RecordError, RunRecord, read_record
 from mmkd.run import make_ready, run_experiment, run_seed
 from tiny_project import experiment, make_project, plain_experiment, same_weights, student_alone
@@ -323,3 +324,11 @@ def test_a_report_stops_a_run_early(project: Path, tmp_path: Path):
     ready = make_ready(experiment(student_alone(epochs=4)), project, QUIET)
     record = run_seed(ready, 0, tmp_path / "trial", "trial", report=lambda entry: entry["epoch"] == 1, test=False)
     assert len(record.history) == 2
+
+
+def test_one_of_several_processes_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch) -> None:
+    near = make_project(tmp_path / "project")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(MmkdError, match="from one process"):
+        mmkd.run.run_experiment(experiment(plain_experiment()), near, Progress(disable=True), "the command")
+    assert not (tmp_path / "project" / "results").exists()

@@ -14,7 +14,7 @@ from mmkd.types import Batch, Outputs, OutputShape
 
 class Config(TeacherConfig):
     kind: Literal["lab.failing"] = "lab.failing"
-    modality: ClassVar[Modality] = "text"
+    modalities: ClassVar[tuple[Modality, ...]] = ("text",)
 
 
 class Teacher(base.Teacher):
