@@ -70,7 +70,7 @@ def _grid(title: str, *columns: str) -> Table:
     grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     grid.add_column("", no_wrap=True)
     for name in columns:
-        grid.add_column(name, justify="right")
+        grid.add_column(name, justify="right", overflow="fold")
     return grid
 
 
@@ -100,7 +100,7 @@ def _cache(cache: CachePlan | None) -> tuple[str, str, str, str]:
     if cache is None:
         return "no cache", NONE, NONE, NONE
     views = f" x {cache.views} views" if cache.views > 1 else ""
-    what = f"{' + '.join(cache.splits)}{views}: {cache.rows:,} rows"
+    what = f"{', '.join(cache.splits)}{views}: {cache.rows:,} rows"
     state = "found" if cache.passes == 0 else f"{cache.passes:,} rows"
     return what, state, _number(cache.seconds, duration), _number(cache.bytes, size)
 
