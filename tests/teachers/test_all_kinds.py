@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from mmkd.cache.store import cached
+from mmkd.cache.store import Making, cached
 from mmkd.config import plugins
 from mmkd.config.experiment import Student as StudentConfig
 from mmkd.data.corpus import Corpus, Readers
@@ -221,7 +221,8 @@ def test_the_cache_says_what_the_network_says(tmp_path: Path, kind: str):
     scene = build(kind, tmp_path)
     scene.teacher.freeze()
     identity = {"weights": "w"}
-    told = cached(scene.teacher, identity, scene.corpus, tmp_path / "cache", "fp32", torch.device("cpu"), ignore)
+    making = Making(tmp_path / "cache", "fp32", torch.device("cpu"), print, ignore)
+    told = cached(scene.teacher, identity, [scene.corpus], making, np.random.default_rng(0))
     batch = scene.corpus.batch(np.array([7, 3, 0, 10]))
     found, expected = told(batch), scene.teacher(batch)
     assert torch.equal(found.speaks, expected.speaks)
