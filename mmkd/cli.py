@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
+from mmkd.cli_tools import FAILED, progress_bars, refusals
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mmkd.config.experiment import Experiment
-
-REFUSED = 2
-"""Exit code when a file, an override or the data is not as it must be, and nothing was run."""
-FAILED = 1
-"""Exit code when a check found something, or a run broke off."""
 
 app = typer.Typer(
     help="Multimodal, multi-task knowledge distillation: several teachers, one student, tables from records.",
@@ -78,7 +68,7 @@ def plan(
 ) -> None:
     """Say what a run will compute before anything runs: passes, bytes, time, memory, and what other choices cost."""
     experiment = _load(file, overrides)
-    with _refusals(), _progress(stderr=as_json) as (console, _, progress):
+    with refusals(), progress_bars(stderr=as_json) as (console, _, progress):
         from mmkd.plan.plan import plan_experiment
         from mmkd.plan.show import shown, to_json
 
@@ -100,7 +90,7 @@ def run(
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
     command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
-    with _refusals(), _progress() as (console, say, progress):
+    with refusals(), progress_bars() as (console, say, progress):
         from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 
@@ -114,9 +104,9 @@ def sweep(file: Annotated[Path, typer.Argument(help="Sweep file (YAML).")]) -> N
     from mmkd.config.section_file import load_section
     from mmkd.config.sweep_file import Sweep
 
-    with _refusals():
+    with refusals():
         plan = load_section(file, Sweep)
-    with _refusals(), _progress() as (_, say, progress):
+    with refusals(), progress_bars() as (_, say, progress):
         from mmkd.sweep import run_sweep
 
         run_sweep(plan, file, progress, say)
@@ -133,7 +123,7 @@ def keep(
     from mmkd.report.keep import keep as keep_records
 
     places = Places.near(Path.cwd())
-    with _refusals():
+    with refusals():
         kept = keep_records(places.runs, places.records, names, allow_dirty=allow_dirty, replace=replace)
     for path in kept:
         typer.echo(f"kept {path.relative_to(places.root)}")
@@ -158,7 +148,7 @@ def tables(
 
     places = Places.near(Path.cwd())
     records, out = (places.runs, places.runs / "tables") if runs else (places.records, places.tables)
-    with _refusals():
+    with refusals():
         if check:
             problems = check_tables(places.tables, places.records)
             for problem in problems:
@@ -177,45 +167,5 @@ def _load(file: Path, overrides: list[str] | None) -> Experiment:
     from mmkd.config.load import load
     from mmkd.data.cards import read_cards
 
-    with _refusals():
+    with refusals():
         return load(file, overrides or [], read_cards)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
-    from mmkd.errors import MmkdError
-
-    try:
-        yield
-    except MmkdError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(REFUSED) from None
-
-
-@contextmanager
-def _progress(stderr: bool = False) -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from mmkd.environment import quiet_hubs
-
-    quiet_hubs()
-    console = Console(stderr=stderr)
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        # A command that is printed must be one line, to be copied.
-        yield console, partial(console.print, markup=False, highlight=False, soft_wrap=True), progress

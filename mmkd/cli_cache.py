@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmkd.cli_tools import FAILED, progress_bars, refusals
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from mmkd.cache.catalogue import Found
-
-REFUSED, FAILED = 2, 1
 
 app = typer.Typer(help="What teachers said: stored once, read by every seed and trial.", no_args_is_help=True)
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).")]
@@ -25,7 +23,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", hel
 @app.command()
 def build(file: ExperimentFile, overrides: Overrides = None) -> None:
     """Build every entry that an experiment reads, without training its student; an interrupted build goes on."""
-    with _refusals(), _progress() as progress:
+    with refusals(), progress_bars() as (_, _, progress):
         _ask(file, overrides, None, progress)
     typer.echo("every entry is there, and a share of its rows was compared with the live teacher")
 
@@ -55,7 +53,7 @@ def show(key: Annotated[str, typer.Argument(help="Key of an entry, or its beginn
     """Show what an entry depends on, its arrays, and what storing lost."""
     from mmkd.cache.catalogue import find, lost_lines
 
-    with _refusals():
+    with refusals():
         found = find(_folder(), key)
     typer.echo(f"{found.folder.name}: {found.state}, {found.bytes / 1e6:,.1f} MB")
     if found.problem is not None or found.start is None:
@@ -88,7 +86,7 @@ def verify(
     from mmkd.cache.catalogue import entries, find
     from mmkd.cache.entry import damage
 
-    with _refusals():
+    with refusals():
         chosen = entries(_folder()) if key is None else [find(_folder(), key)]
     problems = 0
     for each in chosen:
@@ -99,7 +97,7 @@ def verify(
             f"{name}: {problem or (each.state if each.manifest is None else 'as written')}", err=problem is not None
         )
     if live is not None:
-        with _refusals(), _progress() as progress:
+        with refusals(), progress_bars() as (_, _, progress):
             _ask(live, None, share, progress)
         typer.echo(f"the live teachers say the same of {share:.0%} of the rows")
     if problems:
@@ -185,28 +183,3 @@ def _ask(file: Path, overrides: list[str] | None, share: float | None, progress:
     ready = make_ready(experiment, file, progress)
     if share is not None:
         speakers(ready.workspace, ready.prepared, share)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from mmkd.environment import quiet_hubs
-
-    quiet_hubs()
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console()) as progress:
-        yield progress
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
-    from mmkd.errors import MmkdError
-
-    try:
-        yield
-    except MmkdError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(REFUSED) from None

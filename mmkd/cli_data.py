@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mmkd.cli_tools import FAILED, REFUSED, refusals
 
 if TYPE_CHECKING:
     from mmkd.data.account import Report
     from mmkd.data.card import Card
     from mmkd.data.dataset import DataSet
 
-REFUSED, FAILED = 2, 1
 SHOWN = 12
 """Findings of one reason that `check` lists before it counts the rest."""
 
@@ -89,7 +88,7 @@ def show(
     from mmkd.show.statistics import measure
     from mmkd.show.statistics_page import page
 
-    with _refusals():
+    with refusals():
         card, data, report = _open(_paths([name])[0])
         report.require(card.name)
         folder = out or Places.near(Path.cwd()).root / "results" / "data"
@@ -111,7 +110,7 @@ def new(
     from mmkd.data.new_card import write_card
     from mmkd.places import Places
 
-    with _refusals():
+    with refusals():
         path = write_card(name, files, Places.near(Path.cwd()).root / "data_cards")
     typer.echo(f"wrote {path}; what it cannot know is marked TO WRITE: `mmkd data check {name}` says what is left")
 
@@ -122,7 +121,7 @@ def hub(name: CardName) -> None:
     from mmkd.data.card import read_card
     from mmkd.data.hub_keys import hub_keys
 
-    with _refusals():
+    with refusals():
         keys = hub_keys(read_card(_paths([name])[0]))
     _print_yaml(keys)
 
@@ -135,7 +134,7 @@ def croissant(name: CardName) -> None:
     from mmkd.data.card import read_card
     from mmkd.data.croissant import croissant as described
 
-    with _refusals():
+    with refusals():
         typer.echo(json.dumps(described(read_card(_paths([name])[0])), indent=2, ensure_ascii=False))
 
 
@@ -146,7 +145,7 @@ def _paths(names: list[str] | None) -> list[Path]:
 
     folder = Places.near(Path.cwd()).root
     if names:
-        with _refusals():
+        with refusals():
             return [find_card(name, folder) for name in names]
     found = sorted((folder / "data_cards").glob("*.md"))
     if not found:
@@ -241,15 +240,3 @@ def _print_yaml(plain: Any) -> None:
     yaml.width = 120
     yaml.dump(plain, stream)
     typer.echo(stream.getvalue(), nl=False)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
-    from mmkd.errors import MmkdError
-
-    try:
-        yield
-    except MmkdError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(REFUSED) from None

@@ -35,7 +35,7 @@ LAYERS = (
     ),
     *("weighting", "environment", "objective", "evaluate", "lessons", "processes"),
     *("watch", "train", "workspace", "lora", "teach", "plan"),
-    *("report", "run", "sweep", "api", "cli_data", "cli_cache", "cli"),
+    *("report", "run", "sweep", "api", "cli_tools", "cli_data", "cli_cache", "cli"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},
