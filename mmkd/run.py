@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import datetime
 import multiprocessing
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
-from ruamel.yaml import YAML
-from torch import nn
 
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
 from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
-from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.errors import MmkdError
-from mmkd.evaluate import Evaluation, evaluate, primary_metrics, write_predictions
-from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
+from mmkd.evaluate import evaluate
+from mmkd.record import RunRecord, read_record
+from mmkd.speakers import speakers
 from mmkd.student.stored import save_student
-from mmkd.teach import Prepared, new_student, prepare_all, speakers
-from mmkd.teachers.base import Speaker, Teacher
-from mmkd.train import Players, Report, Trained, Watch, mix, train
-from mmkd.types import Batch, Outputs
+from mmkd.teach import Prepared, new_student, prepare_all
+from mmkd.teacher_record import record_teacher, unheard_rows
+from mmkd.teachers.base import Speaker
+from mmkd.train import Players, Report, Watch, mix, train
 from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
+from mmkd.write_up import RECORD, Clock, Made, experiment_hash, finished, write_up
 
-RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experiment.yaml"
 PROFILE = "profile"
 """Folder of a seed's profile, below its own."""
 
@@ -88,7 +84,7 @@ def run_experiment(
     open_seeds = []
     watched = experiment.seeds[0] if profile else None
     for seed in experiment.seeds:
-        found = None if fresh or seed == watched else finished(folder / f"seed{seed}", ready)
+        found = None if fresh or seed == watched else finished(folder / f"seed{seed}", ready.workspace, ready.prepared)
         if found is None:
             open_seeds.append(seed)
         else:
@@ -107,11 +103,12 @@ def run_experiment(
     records = [read_record(folder / f"seed{seed}" / RECORD) for seed in experiment.seeds]
     for name in experiment.teachers:
         place = folder / f"teacher-{name}"
-        if unheard := unheard_rows(ready, name):
+        if unheard := unheard_rows(ready.workspace, name, ready.prepared[name]):
             count, first = len(unheard), unheard[0]
             say(f"teacher {name}: no record of its own: it knows nothing about {count} rows, the first {first}")
         else:
-            records.append(finished(place, ready) or record_teacher(ready, name, place, command))
+            found = finished(place, ready.workspace, ready.prepared)
+            records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
     return records
 
 
@@ -213,7 +210,8 @@ def run_seed(
         splits["test"] = evaluate(student, corpus, workspace.tasks, device)
     clock.lap("evaluate")
     save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-    return _write(ready, student, trained, splits, seed, None, folder, command, ready.seconds | clock.laps)
+    made = Made(student, trained, splits, seed, None)
+    return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
 
 
 def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[Watch]:
@@ -222,138 +220,6 @@ def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[
     return profiled(folder / PROFILE, ready.teachers.values(), ready.workspace.accelerator.device)
 
 
-class WithoutLabels(nn.Module):
-    """A teacher that is evaluated: it sees no labels, which some teachers weigh their words by."""
-
-    def __init__(self, teacher: Teacher) -> None:
-        """teacher: frozen."""
-        super().__init__()
-        self.teacher = teacher
-
-    def forward(self, batch: Batch) -> Outputs:
-        """What it says about the batch as if no row had a label."""
-        return self.teacher(replace(batch, has_label={t: torch.zeros_like(h) for t, h in batch.has_label.items()}))
-
-
-def unheard_rows(ready: Ready, name: str) -> list[str]:
-    """Ids of the labelled sets' validation and test rows that a teacher knows nothing about."""
-    workspace, nobody = ready.workspace, Readers({}, {})
-    config = workspace.experiment.teachers[name]
-    if config.network:
-        return []
-    corpora = [workspace.mix.split(split, nobody, list(config.tasks)) for split in ("validation", "test")]
-    return [row for corpus in corpora for row in ready.prepared[name].teacher.unheard(corpus)]
-
-
-def record_teacher(ready: Ready, name: str, folder: Path, command: str) -> RunRecord:
-    """Evaluate a teacher by itself and write its record: a row of its own in the tables."""
-    workspace, prepared, clock = ready.workspace, ready.prepared[name], Clock()
-    teacher, device = prepared.teacher, workspace.accelerator.device
-    splits = {
-        split: evaluate(
-            WithoutLabels(teacher),
-            workspace.mix.split(split, teacher.readers, list(teacher.tasks)),
-            teacher.tasks,
-            device,
-        )
-        for split in ("validation", "test")
-    }
-    clock.lap("evaluate")
-    facts, training = prepared.facts, teacher.config.training
-    if training is None:
-        trained, seed, seconds = Trained(0, splits["validation"].mean_score(), {}, []), 0, clock.laps
-    else:
-        trained, seed = Trained(facts["epoch"], facts["value"], {}, facts["history"]), training.seed
-        seconds = {"train": facts["seconds"], **clock.laps}
-    record = _write(ready, teacher, trained, splits, seed, name, folder, command, seconds)
-    prepared.release()
-    return record
-
-
-def _write(
-    ready: Ready,
-    network: nn.Module,
-    trained: Trained,
-    splits: Mapping[str, Evaluation],
-    seed: int,
-    teacher: str | None,
-    folder: Path,
-    command: str,
-    seconds: dict[str, float],
-) -> RunRecord:
-    workspace = ready.workspace
-    experiment = workspace.experiment
-    last = splits["test"] if "test" in splits else splits["validation"]
-    record = RunRecord(
-        name=experiment.name,
-        role="student" if teacher is None else "teacher",
-        teacher=teacher,
-        seed=seed,
-        experiment=experiment.dump(),
-        experiment_hash=experiment_hash(experiment),
-        command=command,
-        code=code_state(workspace.places.root),
-        data=workspace.mix.fingerprints(),
-        rows={name: account.model_dump() for name, account in workspace.mix.accounts().items()},
-        teachers={name: prepared.identity for name, prepared in ready.prepared.items()},
-        packages=package_versions(),
-        machine=machine(workspace.accelerator.device),
-        selection=Selection(epoch=trained.epoch, value=trained.value),
-        primary=primary_metrics(last.scores),
-        scores={split: evaluation.scores for split, evaluation in splits.items()},
-        ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
-        history=trained.history,
-        parameters=sum(p.numel() for p in network.parameters()),
-        seconds=seconds,
-        peak_memory=peak_memory(),
-        test_openings=int("test" in splits),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        predictions=write_predictions(last.predictions, folder / PREDICTIONS),
-    )
-    with (folder / EXPERIMENT).open("w", encoding="utf-8") as file:
-        YAML().dump(experiment.dump(), file)
-    write_record(record, folder / RECORD)
-    return read_record(folder / RECORD)
-
-
-def experiment_hash(experiment: Experiment) -> str:
-    """sha256 of all that the experiment says, its seeds and description left out."""
-    return hash_of({k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}})
-
-
 def run_folder(experiment: Experiment, workspace: Workspace) -> Path:
     """Scratch folder of an experiment; other values of its keys have another folder."""
     return workspace.places.runs / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
-
-
-def finished(folder: Path, ready: Ready) -> RunRecord | None:
-    """The record in `folder`, if the same experiment, data, teachers, code and packages made it.
-
-    Raises RecordError when there is a record that was changed.
-    """
-    if not (folder / RECORD).exists():
-        return None
-    record, workspace = read_record(folder / RECORD), ready.workspace
-    same = (
-        record.experiment_hash == experiment_hash(workspace.experiment)
-        and record.code == code_state(workspace.places.root)
-        and record.data == workspace.mix.fingerprints()
-        and record.teachers == {name: prepared.identity for name, prepared in ready.prepared.items()}
-        and record.packages == package_versions()
-    )
-    return record if same else None
-
-
-class Clock:
-    """Wall time by phase, in seconds."""
-
-    def __init__(self) -> None:
-        """Start now."""
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Give the time since the last lap to `phase`."""
-        now = time.perf_counter()
-        self.laps[phase] = now - self._last
-        self._last = now

@@ -32,7 +32,8 @@ from mmkd.data.cards import read_cards
 from mmkd.environment import quiet_hubs
 from mmkd.places import Places
 from mmkd.record import RunRecord, read_record
-from mmkd.run import RECORD, make_ready, run_seed
+from mmkd.run import make_ready, run_seed
+from mmkd.write_up import RECORD
 
 OVERRIDES, JOURNAL, WINNER = "overrides.json", "trials.jsonl", "winner.yaml"
 

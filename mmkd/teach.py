@@ -1,4 +1,4 @@
-"""Teachers made ready: fine-tuned once, found again by the hash of what made them, frozen, and cached.
+"""Teachers made ready: fine-tuned once, found again by the hash of what made them, frozen.
 
 A teacher that lacks the heads for its tasks is trained with the same loop as the student, on the labelled rows of
 the `train` splits; validation chooses its epoch. One that is served from the cache is not kept in memory.
@@ -14,12 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmkd import checkpoint
 from mmkd.arrays import code_hash
-from mmkd.cache.store import Making, cached
 from mmkd.checkpoint import CheckpointError
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
@@ -40,7 +38,7 @@ from mmkd.workspace import Workspace
 SOURCE = Path(__file__).parent
 CODE = (
     *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
-    *("data/relabel.py", "data/sampling.py"),
+    *("data/relabel.py", "data/sampling.py", "lessons.py", "processes.py"),
     *("encoders", "heads.py", "teachers/base.py", "lora.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "objective.py", "train.py", "evaluate.py", "teach.py"),
@@ -112,7 +110,7 @@ def prepare(workspace: Workspace, name: str, others: Mapping[str, Prepared]) -> 
     members = {member: others[member] for member in config.speaks_for}
 
     def build() -> Teacher:
-        return _frozen(workspace, _new(workspace, name, {who: member.teacher for who, member in members.items()}))
+        return frozen_teacher(workspace, name, {who: member.teacher for who, member in members.items()})
 
     teacher = build()
     if not config.network and not members:
@@ -181,6 +179,11 @@ def _new(workspace: Workspace, name: str, members: Mapping[str, Speaker]) -> Tea
     return teacher
 
 
+def frozen_teacher(workspace: Workspace, name: str, members: Mapping[str, Speaker]) -> Teacher:
+    """A new teacher of a kind that is not trained here, frozen and on its device. members: those that it speaks for."""
+    return _frozen(workspace, _new(workspace, name, members))
+
+
 def _frozen(workspace: Workspace, teacher: Teacher) -> Teacher:
     teacher.to(workspace.accelerator.device)
     teacher.freeze()
@@ -228,54 +231,6 @@ def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Stude
             own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
             copy_blocks(student.get_submodule(f"encoders.{modality}.model"), own, encoder.start.layers)
     return student
-
-
-def speakers(workspace: Workspace, prepared: Mapping[str, Prepared], share: float | None = None) -> dict[str, Speaker]:
-    """The teachers that the losses use, cached or live. The cache holds every view that the experiment has.
-
-    A network that speaks from the cache is released: no part of it stays in memory. share: of the rows, those that
-    each teacher is asked about again; None for the few that each use asks for.
-    """
-    configs = workspace.experiment.teachers
-    used = sorted({needs.teacher for loss in workspace.experiment.losses.values() for needs in loss.teacher_needs()})
-    if not workspace.experiment.train.cache:
-        return {name: prepared[name].teacher for name in used}
-    own = sorted({name for each in used for name in configs[each].speaks_for or (each,)})
-    found = {
-        name: _from_cache(workspace, name, prepared[name], share) if configs[name].network else prepared[name].teacher
-        for name in own
-    }
-    for name in used:
-        if names := configs[name].speaks_for:
-            found[name] = _frozen(workspace, _new(workspace, name, {member: found[member] for member in names}))
-    return {name: found[name] for name in used}
-
-
-def _from_cache(workspace: Workspace, name: str, prepared: Prepared, share: float | None) -> Speaker:
-    augment = workspace.experiment.augment
-    views = (augment.views or 1) if augment is not None else 1
-    corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
-    bar = workspace.follow(f"cache {name}")
-    # The rows that are asked for again are others on each use; no result depends on them.
-    fresh = np.random.default_rng()
-    said = cached(prepared.teacher, prepared.identity, corpora, making_of(workspace, bar), fresh, share)
-    prepared.release()
-    bar(1, 1)
-    return said
-
-
-def making_of(workspace: Workspace, progress: Callable[[int, int], None]) -> Making:
-    """How the experiment's cache is made. progress: called with rows done and in all."""
-    settings = workspace.experiment.train
-    return Making(
-        folder=workspace.places.cache / "teachers",
-        dtype=settings.cache_dtype,
-        device=workspace.accelerator.device,
-        say=partial(workspace.progress.console.print, markup=False, highlight=False, soft_wrap=True),
-        progress=progress,
-        logits_top=settings.cache_logits_top,
-        features=settings.cache_features,
-    )
 
 
 def _always(corpus: Corpus, epoch: int) -> Corpus:

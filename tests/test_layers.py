@@ -34,8 +34,8 @@ LAYERS = (
         "losses",
     ),
     *("weighting", "environment", "objective", "evaluate", "lessons", "processes"),
-    *("watch", "train", "workspace", "lora", "teach", "plan"),
-    *("report", "run", "sweep", "api", "cli_tools", "cli_data", "cli_cache", "cli"),
+    *("watch", "train", "workspace", "lora", "teach", "speakers", "plan"),
+    *("report", "write_up", "teacher_record", "run", "sweep", "api", "cli_tools", "cli_data", "cli_cache", "cli"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},

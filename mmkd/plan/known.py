@@ -20,7 +20,8 @@ from mmkd.config.plugin_base import Finetune
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.encode import DataSplit
 from mmkd.plan.facts import ArrayPlan
-from mmkd.teach import Prepared, making_of, prepare, untrained
+from mmkd.speakers import making_of
+from mmkd.teach import Prepared, prepare, untrained
 from mmkd.teachers.base import Teacher
 from mmkd.types import Outputs
 from mmkd.workspace import Workspace

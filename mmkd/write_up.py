@@ -1,0 +1,117 @@
+"""What a run leaves behind: the record of one network, its predictions and its experiment; and finding it again."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from torch import nn
+
+from mmkd.config.experiment import Experiment
+from mmkd.environment import code_state, machine, package_versions, peak_memory
+from mmkd.evaluate import Evaluation, primary_metrics, write_predictions
+from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
+from mmkd.teach import Prepared
+from mmkd.train import Trained
+from mmkd.workspace import Workspace
+
+RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experiment.yaml"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network that was trained and evaluated. splits: its evaluations. teacher: its name; None: a student."""
+
+    network: nn.Module
+    trained: Trained
+    splits: Mapping[str, Evaluation]
+    seed: int
+    teacher: str | None
+
+
+def write_up(
+    workspace: Workspace,
+    prepared: Mapping[str, Prepared],
+    made: Made,
+    folder: Path,
+    command: str,
+    seconds: Mapping[str, float],
+) -> RunRecord:
+    """Write the record, the predictions of the last split and the experiment; return the record as it is read again.
+
+    prepared: the experiment's teachers. command: how the run was started. seconds: by phase.
+    """
+    experiment, splits = workspace.experiment, made.splits
+    last = splits["test"] if "test" in splits else splits["validation"]
+    record = RunRecord(
+        name=experiment.name,
+        role="student" if made.teacher is None else "teacher",
+        teacher=made.teacher,
+        seed=made.seed,
+        experiment=experiment.dump(),
+        experiment_hash=experiment_hash(experiment),
+        command=command,
+        code=code_state(workspace.places.root),
+        data=workspace.mix.fingerprints(),
+        rows={name: account.model_dump() for name, account in workspace.mix.accounts().items()},
+        teachers={name: each.identity for name, each in prepared.items()},
+        packages=package_versions(),
+        machine=machine(workspace.accelerator.device),
+        selection=Selection(epoch=made.trained.epoch, value=made.trained.value),
+        primary=primary_metrics(last.scores),
+        scores={split: evaluation.scores for split, evaluation in splits.items()},
+        ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
+        history=made.trained.history,
+        parameters=sum(p.numel() for p in made.network.parameters()),
+        seconds=dict(seconds),
+        peak_memory=peak_memory(),
+        test_openings=int("test" in splits),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        predictions=write_predictions(last.predictions, folder / PREDICTIONS),
+    )
+    with (folder / EXPERIMENT).open("w", encoding="utf-8") as file:
+        YAML().dump(experiment.dump(), file)
+    write_record(record, folder / RECORD)
+    return read_record(folder / RECORD)
+
+
+def experiment_hash(experiment: Experiment) -> str:
+    """sha256 of all that the experiment says, its seeds and description left out."""
+    return hash_of({k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}})
+
+
+def finished(folder: Path, workspace: Workspace, prepared: Mapping[str, Prepared]) -> RunRecord | None:
+    """The record in `folder`, if the same experiment, data, teachers, code and packages made it.
+
+    Raises RecordError when there is a record that was changed.
+    """
+    if not (folder / RECORD).exists():
+        return None
+    record = read_record(folder / RECORD)
+    same = (
+        record.experiment_hash == experiment_hash(workspace.experiment)
+        and record.code == code_state(workspace.places.root)
+        and record.data == workspace.mix.fingerprints()
+        and record.teachers == {name: each.identity for name, each in prepared.items()}
+        and record.packages == package_versions()
+    )
+    return record if same else None
+
+
+class Clock:
+    """Wall time by phase, in seconds."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Give the time since the last lap to `phase`."""
+        now = time.perf_counter()
+        self.laps[phase] = now - self._last
+        self._last = now
