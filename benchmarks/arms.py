@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ Mark = Callable[[], None]
 
 
 class Arm(Protocol):
-    """One way of doing the work, built up to its first step."""
+    """One way of doing the work, built up to its first step.
+
+    first_loss: the objective at the first step, once it was taken; NaN where nothing is trained.
+    """
+
+    first_loss: float
 
     def run(self, epochs: int, mark: Mark) -> int:
         """Do the work; call `mark` before the first epoch and after each. Returns the rows worked on."""
@@ -35,7 +41,7 @@ class Epochs:
 
     def __init__(self, peer: Any) -> None:
         """peer: has `epoch(number)`, which returns the rows worked on."""
-        self._peer = peer
+        self._peer, self.first_loss = peer, math.nan
 
     def run(self, epochs: int, mark: Mark) -> int:
         """Every epoch in turn."""
@@ -44,6 +50,7 @@ class Epochs:
         for number in range(epochs):
             rows += self._peer.epoch(number)
             mark()
+        self.first_loss = float(self._peer.first_loss)
         return rows
 
 
@@ -52,7 +59,7 @@ class Once:
 
     def __init__(self, work: Callable[[], int]) -> None:
         """work: returns the rows worked on."""
-        self._work = work
+        self._work, self.first_loss = work, math.nan
 
     def run(self, epochs: int, mark: Mark) -> int:
         """The work."""

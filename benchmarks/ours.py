@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,7 +31,7 @@ from mmkd.data.relabel import same_labels
 from mmkd.data.tokens import TextReader
 from mmkd.losses import feature, hint, logit_kl, supervised
 from mmkd.losses.base import Loss, Setting
-from mmkd.objective import Terms
+from mmkd.objective import Objective, Terms
 from mmkd.student.student import Student
 from mmkd.tasks import classify, tag
 from mmkd.tasks.base import Task
@@ -42,10 +43,16 @@ from mmkd.weighting import fixed
 BERT = {"model_type": "bert", "max_position_embeddings": 512, "vocab_size": work.VOCABULARY, "pad_token_id": 0}
 BASE = {**BERT, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 SMALL = {**BERT, "hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 1200}
-WIDTH, BATCH = 312, 32
+BATCH = 32
+TEACHER_IMAGE, STUDENT_IMAGE = "vit_small_patch16_224", "mobilenetv3_small_100"
 CPU = torch.device("cpu")
 Mark = Callable[[], None]
 """Called before the first epoch and after each."""
+
+
+def last_layer() -> int:
+    """Number of the text teacher's last layer."""
+    return int(BASE["num_hidden_layers"]) - 1
 
 
 def tasks() -> dict[str, Task]:
@@ -125,33 +132,30 @@ class Ours:
             return Corpus([splits[split]], forms, own)
 
         torch.manual_seed(0)
-        live = {} if teaching == "none" else self._live(text, images)
-        self.teacher_corpora = {name: corpus("train", name) for name in live}
-        self.live = live
-        speakers: dict[str, Speaker] = dict(live)
-        if teaching == "cached":
-            speakers = {name: self._cached(teacher, self._folder / "cache") for name, teacher in live.items()}
-            self.live = live = {}
-        names = ("student", *live) if teaching == "live" else ("student",)
+        self._live = {} if teaching == "none" else self._new_teachers(text, images)
+        self._teacher_corpora = {name: corpus("train", name) for name in self._live}
+        self._cache = teaching == "cached"
+        names = ("student", *self._live) if teaching == "live" else ("student",)
         self._corpus, self._validation = corpus("train", *names), corpus("validation", "student")
         torch.manual_seed(0)
         plain = {
             "text": {"architecture": SMALL, "vocabulary": work.VOCABULARY, "max_tokens": work.LONGEST},
-            "image": None if text_only else {"model": "mobilenetv3_small_100", "size": work.SIZE},
-            "width": WIDTH,
+            "image": None if text_only else {"model": STUDENT_IMAGE, "size": work.SIZE},
+            "width": SMALL["hidden_size"],
             "modality_dropout": 0.0,
         }
         readers = Readers({"student": text}, {n: images[n] for n in images if n == "student"})
-        student = Student(StudentConfig.model_validate(plain), self._tasks, readers, {})
-        weighting = fixed.Weighting(fixed.Config(), list(self._tasks))
-        self._players = Players(student, speakers, self._terms(student, speakers), weighting, self._tasks)
+        self._student = Student(StudentConfig.model_validate(plain), self._tasks, readers, {})
+        self._terms = self._new_terms()
+        self.first_loss = math.nan
+        """Value of the whole objective at the first step, once it was taken."""
 
-    def _live(self, text: TextReader, images: dict[str, ImageReader]) -> dict[str, Teacher]:
+    def _new_teachers(self, text: TextReader, images: dict[str, ImageReader]) -> dict[str, Teacher]:
         own = TextEncoder(architecture=BASE, vocabulary=work.VOCABULARY, max_tokens=work.LONGEST).model_dump()
-        bert = hf_text.Config(**own, tasks=tuple(self._tasks), layers=(11,))
+        bert = hf_text.Config(**own, tasks=tuple(self._tasks), layers=(last_layer(),))
         found: dict[str, Teacher] = {"bert": hf_text.Teacher(bert, "bert", self._tasks, Readers({"bert": text}, {}))}
         if images:
-            seen = ImageEncoder(model="vit_small_patch16_224", size=work.SIZE).model_dump()
+            seen = ImageEncoder(model=TEACHER_IMAGE, size=work.SIZE).model_dump()
             some = {name: self._tasks[name] for name in ("sentiment", "risk")}
             vit = timm.Config(**seen, tasks=tuple(some))
             found["vit"] = timm.Teacher(vit, "vit", some, Readers({}, {"vit": images["vit"]}))
@@ -161,25 +165,25 @@ class Ours:
 
     def _cached(self, teacher: Teacher, folder: Path) -> Speaker:
         making = Making(folder=folder, dtype="fp16", device=CPU, say=lambda text: None, progress=lambda a, b: None)
-        corpora = [self.teacher_corpora[teacher.name]]
+        corpora = [self._teacher_corpora[teacher.name]]
         # The weights are those of one seed, and the folder is the arm's own: its name says all that matters.
         return cached(teacher, {"weights": f"{teacher.name}, seed 0"}, corpora, making, np.random.default_rng(0))
 
-    def _terms(self, student: Student, speakers: dict[str, Speaker]) -> Terms:
-        setting = Setting(self._tasks, student.shape, {name: each.shape for name, each in speakers.items()})
+    def _new_terms(self) -> Terms:
+        setting = Setting(self._tasks, self._student.shape, {name: each.shape for name, each in self._live.items()})
         losses: dict[str, Loss] = {n: supervised.Loss(supervised.Config(task=n), setting) for n in self._tasks}
-        for name in speakers:
+        for name in self._live:
             for task in self._tasks if name == "bert" else ("sentiment", "risk"):
                 config = logit_kl.Config(teacher=name, task=task, temperature=2.0)
                 losses[f"{name}_{task}"] = logit_kl.Loss(config, setting)
             if name == "bert":
-                losses["words"] = hint.Loss(hint.Config(teacher=name, layer=11, modality="text"), setting)
+                losses["words"] = hint.Loss(hint.Config(teacher=name, layer=last_layer(), modality="text"), setting)
             else:
                 losses["picture"] = feature.Loss(feature.Config(teacher=name, modality="image"), setting)
         return Terms(losses)
 
     def run(self, epochs: int, mark: Mark) -> int:
-        """Train; return the rows trained on."""
+        """Train; return the rows trained on. Cached teachers are asked within the first epoch, into a new cache."""
         rows = 0
 
         def report(entry: dict[str, dict[str, int]]) -> bool:
@@ -188,17 +192,30 @@ class Ours:
             mark()
             return False
 
-        mark()
-        settings = Train(epochs=epochs, batch_size=BATCH, threads=1)
-        own = (self._validation, settings, 0, Accelerator(cpu=True), self._folder / "logs")
-        train(self._players, lambda epoch: self._corpus, *own, report=report)
+        def note(module: object, inputs: object, objective: Objective) -> None:
+            if math.isnan(self.first_loss):
+                rest = 0.0 if objective.rest is None else float(objective.rest.detach())
+                self.first_loss = rest + sum(float(group.detach()) for group in objective.by_task.values())
+
+        self._terms.register_forward_hook(note)
+        with tempfile.TemporaryDirectory(prefix="mmkd-bench-") as folder:
+            mark()
+            speakers: dict[str, Speaker] = dict(self._live)
+            if self._cache:
+                speakers = {name: self._cached(teacher, Path(folder)) for name, teacher in self._live.items()}
+                self._live.clear()  # as in a run, the networks leave the memory
+            weighting = fixed.Weighting(fixed.Config(), list(self._tasks))
+            players = Players(self._student, speakers, self._terms, weighting, self._tasks)
+            settings = Train(epochs=epochs, batch_size=BATCH, threads=torch.get_num_threads())
+            own = (self._validation, settings, 0, Accelerator(cpu=True), Path(folder) / "logs")
+            train(players, lambda epoch: self._corpus, *own, report=report)
         return rows
 
     def teacher_forward(self) -> int:
         """The teachers' bare forward passes over all rows, as short as their order can make them; rows per teacher."""
         with torch.no_grad():
-            for name, teacher in self.live.items():
-                corpus = self.teacher_corpora[name]
+            for name, teacher in self._live.items():
+                corpus = self._teacher_corpora[name]
                 for batch in load(corpus, reading_rows(corpus.words(), 64)):
                     teacher(batch)
         return len(self._corpus)
@@ -206,6 +223,6 @@ class Ours:
     def build_cache(self) -> int:
         """The same passes into a new cache, which is compared with the teachers at the end; rows per teacher."""
         with tempfile.TemporaryDirectory(prefix="mmkd-bench-") as folder:
-            for teacher in self.live.values():
+            for teacher in self._live.values():
                 self._cached(teacher, Path(folder))
         return len(self._corpus)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.arms import ARMS
-from benchmarks.summary import HEADINGS, cells, lines, markdown
+from benchmarks.summary import HEADINGS, PROMISE_HEADINGS, cells, kept, lines, markdown
 from mmkd.environment import code_state, machine, package_versions
 
 ROOT = Path(__file__).parent.parent
@@ -58,14 +59,18 @@ def main(
                 progress.advance(bar)
     about = {"name": name, "samples": samples, "epochs": epochs, "repeats": repeats, "threads": threads, **place()}
     result = lines(found)
-    table = Table(*HEADINGS, title=f"CPU time per sample, {samples} samples, {repeats} repeats")
     for line in result:
-        table.add_row(*cells(line))
-    console.print(table)
+        console.print(f"{line.arm}: {ARMS[line.arm].what}", highlight=False)
+    title = f"CPU time per sample (ms): {samples} samples, {repeats} repeats"
+    for headings, rows, name_of in ((HEADINGS, map(cells, result), title), (PROMISE_HEADINGS, kept(found), "promises")):
+        table = Table(*headings, title=name_of, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
     out = ROOT / "results" / "benchmarks"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps({"about": about, "measured": found}, indent=1) + "\n", "utf-8")
-    (out / f"{name}.md").write_text(markdown(result, about), "utf-8")
+    (out / f"{name}.md").write_text(markdown(found, about), "utf-8")
     console.print(f"wrote results/benchmarks/{name}.json and .md")
 
 
@@ -84,6 +89,8 @@ def measured(arm: str, samples: int, epochs: int, folder: Path, threads: int) ->
     if done.returncode != 0:
         raise RuntimeError(f"arm {arm} failed:\n{done.stderr[-4000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["rows"] != samples * len(found["cpu"]):
+        raise RuntimeError(f"arm {arm} worked on {found['rows']} rows; expected {samples} in each of its epochs")
     return found
 
 

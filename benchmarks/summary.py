@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -14,7 +15,8 @@ from benchmarks.arms import ARMS
 class Line:
     """One arm. first, later: CPU milliseconds per sample of the first epoch and of the later ones, medians of repeats.
 
-    ratio: of `later` to the floor's in the same repeat: median, least, greatest. memory: peak, bytes, greatest.
+    ratio: of `later` to the floor's in the same repeat: median, least, greatest. memory: most bytes held in the later
+    epochs. loss: of the first step, in the first repeat.
     """
 
     arm: str
@@ -23,12 +25,18 @@ class Line:
     wall: float
     ratio: tuple[float, float, float]
     memory: int
+    loss: float
 
 
 def later(found: Mapping[str, Any], clock: str = "cpu") -> float:
     """Milliseconds per sample after the first epoch; of the first where there is no other."""
     seconds = found[clock][1:] or found[clock]
     return 1000 * sum(seconds) / len(seconds) / (found["rows"] / len(found[clock]))
+
+
+def memory(found: Mapping[str, Any]) -> int:
+    """Most bytes that were held after the first epoch; in the first where there is no other."""
+    return max(found["peak_memory"][1:] or found["peak_memory"])
 
 
 def lines(found: Sequence[Mapping[str, Any]]) -> list[Line]:
@@ -50,13 +58,14 @@ def lines(found: Sequence[Mapping[str, Any]]) -> list[Line]:
                 median(later(one) for one in own),
                 median(later(one, "wall") for one in own),
                 (median(ratios), min(ratios), max(ratios)),
-                max(one["peak_memory"] for one in own),
+                max(memory(one) for one in own),
+                own[0]["first_loss"],
             )
         )
     return result
 
 
-HEADINGS = ("arm", "what", "ms/sample", "first epoch", "wall", "x floor", "spread", "peak memory (MB)")
+HEADINGS = ("arm", "ms/sample", "first epoch", "wall", "x floor", "spread", "MB", "first loss")
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -64,19 +73,71 @@ def cells(line: Line) -> tuple[str, ...]:
     middle, least, most = line.ratio
     return (
         line.arm,
-        ARMS[line.arm].what,
         f"{line.later:.2f}",
         f"{line.first:.2f}",
         f"{line.wall:.2f}",
         f"{middle:.3f}",
         f"{least:.3f} to {most:.3f}",
         f"{line.memory / 1e6:,.0f}",
+        "–" if math.isnan(line.loss) else f"{line.loss:.3f}",
     )
 
 
-def markdown(result: Sequence[Line], about: Mapping[str, Any]) -> str:
-    """A page: what was measured, where, and the table."""
-    rows = [HEADINGS, ["---", "---", *["--:"] * 6], *(cells(line) for line in result)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+@dataclass(frozen=True)
+class Promise:
+    """That one arm's number is at most, or at least, so many times another's. of: which number of a measurement."""
+
+    what: str
+    arm: str
+    other: str
+    at_least: bool
+    bound: float
+    of: Callable[[Mapping[str, Any]], float] = later
+
+
+PROMISES = (
+    Promise("a cached epoch costs what the student alone costs", "ours_cached", "floor", False, 1.05),
+    Promise("the floor is no slower than a plain loop", "floor", "plain_floor", False, 1.0),
+    Promise("live teachers cost more than cached ones", "ours_live", "ours_cached", True, 4.0),
+    Promise("HF Trainer grouped by length costs more", "hf_grouped", "ours_cached", True, 4.5),
+    Promise("HF Trainer's default costs more", "hf_default", "ours_cached", True, 10.0),
+    Promise("the tutorial's way costs more", "tutorial", "ours_cached", True, 15.0),
+    Promise("torchdistill's cache costs more", "torchdistill", "ours_cached", True, 1.0),
+    Promise("TextBrewer's cache costs more, text only", "textbrewer", "ours_text_cached", True, 1.0),
+    Promise("building the cache costs what the passes cost", "cache_build", "teacher_forward", False, 1.1),
+    Promise("a cached run holds what the student alone holds", "ours_cached", "floor", False, 1.1, memory),
+)
+PROMISE_HEADINGS = ("promise", "ratio", "spread", "bound", "kept")
+
+
+def kept(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A row for each promise whose arms were measured, under `PROMISE_HEADINGS`; the median of the repeats counts."""
+    rows = []
+    for promise in PROMISES:
+        own, other = ([promise.of(one) for one in found if one["arm"] == arm] for arm in (promise.arm, promise.other))
+        if not own or not other:
+            continue
+        ratios = [one / two for one, two in zip(own, other, strict=True)]
+        middle = median(ratios)
+        holds = middle >= promise.bound if promise.at_least else middle <= promise.bound
+        spread, bound = (
+            f"{min(ratios):.3f} to {max(ratios):.3f}",
+            f"{'≥' if promise.at_least else '≤'} {promise.bound:g}",
+        )
+        rows.append((promise.what, f"{middle:.3f}", spread, bound, "yes" if holds else "no"))
+    return rows
+
+
+def markdown(found: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    """A page: what was measured, where, the promises and the table of arms."""
+    result = lines(found)
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    return f"# {about['name']}\n\n{facts}\n\n{table}\n"
+    arms = "\n".join(f"- {line.arm}: {ARMS[line.arm].what}" for line in result)
+    promises = _table(PROMISE_HEADINGS, kept(found), 1)
+    table = _table(HEADINGS, [cells(line) for line in result], 1)
+    return f"# {about['name']}\n\n{facts}\n\n{promises}\n\n{table}\n\n{arms}\n"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
+    marks = ["---" if n < texts else "--:" for n in range(len(headings))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, marks, *rows))

@@ -139,6 +139,8 @@ class ImageTeacher(nn.Module):
 class Student(nn.Module):
     """A small BERT and a small image net, fused for sentiment and risk; entities are read from the words.
 
+    Layer by layer what mmkd's own student is.
+
     `image_width` is the image teacher's width; None builds the text part only.
     """
 
@@ -155,7 +157,11 @@ class Student(nn.Module):
             self.image = nn.Linear(pooled, width)
             self.to_teacher_image = nn.Linear(pooled, image_width)
         parts = 1 if image_width is None else 2
-        self.fusion = nn.Sequential(nn.Linear(parts * width, width), nn.GELU(), nn.Dropout(0.1))
+        self.fusion = nn.Sequential(
+            nn.LayerNorm(parts * width), nn.Linear(parts * width, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.word = nn.Sequential(nn.Linear(width, width), nn.GELU())
+        self.dropout = nn.Dropout(0.1)
         self.sentiment = nn.Linear(width, SENTIMENTS)
         self.risk = nn.Linear(width, RISKS)
         self.ner = nn.Linear(width, TAGS)
@@ -172,9 +178,10 @@ class Student(nn.Module):
             features = self.image_encoder(images)
             parts.append(self.image(features))
             pooled = self.to_teacher_image(features) if matched else features
-        fused = self.fusion(torch.cat(parts, dim=1))
+        fused = self.dropout(self.fusion(torch.cat(parts, dim=1)))
+        ner = self.ner(self.dropout(self.word(hidden)))
         words = self.to_teacher_words(hidden) if matched else hidden
-        return StudentOutput(self.sentiment(fused), self.risk(fused), self.ner(hidden), words, pooled)
+        return StudentOutput(self.sentiment(fused), self.risk(fused), ner, words, pooled)
 
 
 class Teachers(nn.Module):
