@@ -71,6 +71,7 @@ class RunRecord(Section):
     data: data set -> fingerprint. rows: `data set/split` -> rows as read, used, quarantined by reason, accepted by
         reason, and places masked by kind of personal data.
     teachers: teacher -> part of its identity -> hash (weights, cache key ...).
+    start: sha256 of the student's weights before its first step, pretrained ones included; None for a teacher.
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
@@ -91,6 +92,7 @@ class RunRecord(Section):
     data: dict[str, str]
     rows: dict[str, dict[str, int | dict[str, int]]] = {}
     teachers: dict[str, dict[str, str]]
+    start: str | None = None
     packages: dict[str, str]
     machine: Machine
     selection: Selection

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from mmkd import checkpoint
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
 from mmkd.data.account import accounted
@@ -25,6 +26,7 @@ from mmkd.evaluate import evaluate
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
 from mmkd.student.stored import save_student
+from mmkd.student.student import Student
 from mmkd.teach import Prepared, new_student, prepare_all
 from mmkd.teacher_record import record_teacher, unheard_rows
 from mmkd.teachers.base import Speaker
@@ -49,6 +51,11 @@ class Ready:
     def readers(self) -> Readers:
         """Who reads the training rows: the student, and the teachers that run live."""
         return self.workspace.reader("student") if self.workspace.experiment.train.cache else self.workspace.readers
+
+    def student(self, seed: int) -> Student:
+        """A new student, as a seed starts from it."""
+        torch.manual_seed(mix(seed))
+        return new_student(self.workspace, self.prepared)
 
     def training(self, views: Path, epoch: int) -> Corpus:
         """The training rows of an epoch. views: folder of a view that only this epoch reads; the last is deleted."""
@@ -84,7 +91,7 @@ def run_experiment(
     open_seeds = []
     watched = experiment.seeds[0] if profile else None
     for seed in experiment.seeds:
-        found = None if fresh or seed == watched else finished(folder / f"seed{seed}", ready.workspace, ready.prepared)
+        found = None if fresh or seed == watched else finished_seed(folder / f"seed{seed}", ready, seed)
         if found is None:
             open_seeds.append(seed)
         else:
@@ -110,6 +117,17 @@ def run_experiment(
             found = finished(place, ready.workspace, ready.prepared)
             records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
     return records
+
+
+def finished_seed(folder: Path, ready: Ready, seed: int) -> RunRecord | None:
+    """The record of a seed that need not run again: all is as it was, the weights that the student starts from too.
+
+    Raises RecordError when there is a record that was changed.
+    """
+    found = finished(folder, ready.workspace, ready.prepared)
+    if found is None or found.start != checkpoint.weights_hash(ready.student(seed).state_dict()):
+        return None
+    return found
 
 
 def _require_one_process() -> None:
@@ -181,8 +199,8 @@ def run_seed(
     workspace, clock = ready.workspace, Clock()
     experiment, device = workspace.experiment, workspace.accelerator.device
     shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(mix(seed))
-    student = new_student(workspace, ready.prepared)
+    student = ready.student(seed)
+    start = checkpoint.weights_hash(student.state_dict())
     terms = workspace.terms(student, ready.teachers)
     players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
     validation = workspace.mix.split("validation", workspace.reader("student"))
@@ -210,7 +228,7 @@ def run_seed(
         splits["test"] = evaluate(student, corpus, workspace.tasks, device)
     clock.lap("evaluate")
     save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-    made = Made(student, trained, splits, seed, None)
+    made = Made(student, trained, splits, seed, None, start)
     return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
 
 

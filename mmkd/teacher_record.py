@@ -64,7 +64,7 @@ def record_teacher(
     else:
         trained, seed = Trained(facts["epoch"], facts["value"], {}, facts["history"]), training.seed
         seconds = {"train": facts["seconds"], **clock.laps}
-    made = Made(teacher, trained, splits, seed, name)
+    made = Made(teacher, trained, splits, seed, name, None)
     record = write_up(workspace, prepared, made, folder, command, seconds)
     own.release()
     return record

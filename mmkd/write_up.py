@@ -24,13 +24,17 @@ RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experim
 
 @dataclass(frozen=True)
 class Made:
-    """A network that was trained and evaluated. splits: its evaluations. teacher: its name; None: a student."""
+    """A network that was trained and evaluated. splits: its evaluations. teacher: its name; None: a student.
+
+    start: sha256 of a student's weights before its first step.
+    """
 
     network: nn.Module
     trained: Trained
     splits: Mapping[str, Evaluation]
     seed: int
     teacher: str | None
+    start: str | None
 
 
 def write_up(
@@ -59,6 +63,7 @@ def write_up(
         data=workspace.mix.fingerprints(),
         rows={name: account.model_dump() for name, account in workspace.mix.accounts().items()},
         teachers={name: each.identity for name, each in prepared.items()},
+        start=made.start,
         packages=package_versions(),
         machine=machine(workspace.accelerator.device),
         selection=Selection(epoch=made.trained.epoch, value=made.trained.value),

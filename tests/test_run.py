@@ -9,7 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rich.progress import Progress
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import mmkd.run
 from mmkd import checkpoint
@@ -18,10 +21,11 @@ from mmkd.config.load import load
 from mmkd.data import market_notes
 from mmkd.data.base import Example
 from mmkd.data.dataset import DataSet
+from mmkd.data.tokens import SPECIAL, _wordpiece
 from mmkd.errors import MmkdError
 from mmkd.record import RecordError, RunRecord, read_record
 from mmkd.run import make_ready, run_experiment, run_seed
-from tiny_project import experiment, make_project, plain_experiment, same_weights, student_alone
+from tiny_project import BERT, experiment, make_project, plain_experiment, same_weights, student_alone
 
 QUIET = Progress(disable=True)
 
@@ -150,6 +154,32 @@ def test_what_is_finished_is_reused(copied, monkeypatch: pytest.MonkeyPatch):
     again, said = run(plain_experiment(), near)
     assert again == records
     assert [line.split(":")[0] for line in said[1:]] == ["seed 0", "seed 1"]
+
+
+def test_new_content_of_the_folder_that_a_student_starts_from_runs_again(project: Path, monkeypatch):
+    monkeypatch.chdir(project.parent)
+    folder = project.parent / "small_bert"
+    save_bert(folder)
+    plain = student_alone(epochs=1)
+    plain["student"]["text"] = {"model": "small_bert", "max_tokens": 64}
+    (first,), _ = run(plain, project)
+    (again,), said = run(plain, project)
+    assert again == first
+    assert said[1].startswith("seed 0: finished")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.1.output.dense.weight"].view(torch.int32)[3, 5] ^= 1  # the last bit of one number
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (other,), said = run(plain, project)
+    assert other.start != first.start
+    assert len(said) == 1
+
+
+def save_bert(folder: Path) -> None:
+    """A pretrained model with its tokenizer, as a hub holds them."""
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=120, **BERT)).save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_wordpiece(["profit", "falls"], 100), **SPECIAL)
+    tokenizer.save_pretrained(folder)
 
 
 def test_more_seeds_run_the_new_ones_alone(copied, monkeypatch: pytest.MonkeyPatch):
