@@ -29,6 +29,7 @@ from mmkd.lora import add_lora, merge_lora
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
 from mmkd.record import hash_of
+from mmkd.student.start import copy_student, earlier_student
 from mmkd.student.student import Student
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker, Teacher
@@ -216,11 +217,13 @@ def _packages() -> dict[str, str]:
 
 
 def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Student:
-    """A new student; its weights come from torch's random state, and from the teachers that it starts from.
+    """A new student; its weights come from torch's random state, and from the run or the teachers that it starts from.
 
-    Raises ValueError when a teacher's weights do not suit it.
+    Raises ValueError when a teacher's weights do not suit it, CheckpointError when an earlier student's do not.
     """
     student, section = workspace.student(), workspace.experiment.student
+    if (earlier := earlier_student(section)) is not None:
+        copy_student(student, earlier)
     for modality, encoder in (("text", section.text), ("image", section.image)):
         if encoder is not None and encoder.start is not None:
             folder = prepared[encoder.start.teacher].folder

@@ -24,6 +24,8 @@ from mmkd.encoders.start import shorter_image, shorter_text
 from mmkd.losses.base import Loss, Setting
 from mmkd.objective import Terms
 from mmkd.places import Places
+from mmkd.student.start import earlier_student, with_origin
+from mmkd.student.stored import Stored
 from mmkd.student.student import READER, Student
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker
@@ -113,16 +115,21 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
     AcceleratorState._reset_state()
     precision = "no" if experiment.train.precision == "fp32" else experiment.train.precision
     accelerator = Accelerator(mixed_precision=precision)
-    readers = _readers(experiment, mix, places.cache / "tokenizers")
-    student = _student_config(experiment, readers)
+    earlier = earlier_student(experiment.student)
+    readers = _readers(experiment, mix, places.cache / "tokenizers", earlier)
+    student = _student_config(experiment, readers, earlier)
     return Workspace(experiment, near, places, mix, tasks, readers, student, accelerator, progress)
 
 
-def _readers(experiment: Experiment, mix: Mix, folder: Path) -> Readers:
-    """Every network's own tokenizer and image size. Texts are read once, and only for a tokenizer that needs them."""
+def _readers(experiment: Experiment, mix: Mix, folder: Path, earlier: Stored | None) -> Readers:
+    """Every network's own tokenizer and image size. Texts are read once, and only for a tokenizer that needs them.
+
+    earlier: the student that this one starts from, and reads as.
+    """
     texts = functools.cache(mix.labelled_texts)
     student = experiment.student
-    text, image = {}, {}
+    text = {} if earlier is None else dict(earlier.readers.text)
+    image = {} if earlier is None else dict(earlier.readers.image)
     if student.text is not None:
         own_text: TextEncoder = student.text
         if student.text.start is not None:
@@ -148,12 +155,14 @@ def start_of(experiment: Experiment, start: Start, kind: type[Section]) -> Secti
     return teacher
 
 
-def _student_config(experiment: Experiment, readers: Readers) -> StudentConfig:
+def _student_config(experiment: Experiment, readers: Readers, earlier: Stored | None) -> StudentConfig:
     """The student's section with what it starts from spelled out.
 
     Raises ValueError for blocks that a teacher does not have.
     """
     student = experiment.student
+    if earlier is not None:
+        return with_origin(student, earlier)
     text, image = student.text, student.image
     if text is not None and text.start is not None:
         text = shorter_text(text, start_of(experiment, text.start, TextEncoder), readers.text[READER])

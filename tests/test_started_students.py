@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import torch
 from rich.progress import Progress
 
 from mmkd import checkpoint
+from mmkd.checkpoint import CheckpointError
 from mmkd.config.load import from_plain
-from mmkd.run import make_ready, run_experiment
+from mmkd.run import make_ready, run_experiment, run_folder
 from mmkd.student.stored import read_student
 from mmkd.teach import new_student
-from tiny_project import make_project, plain_experiment
+from tiny_project import make_project, plain_experiment, student_alone
 
 VIT = {"model": "test_vit", "size": 48, "options": {"img_size": 48}}
 
@@ -76,3 +78,63 @@ def test_it_is_stored_whole(near: Path):
     (folder,) = near.parent.glob("results/runs/tiny-*/seed0")
     student = read_student(folder).student({})
     assert student.shape.depth == {"text": 1, "image": 1}
+
+
+def going_on(near: Path) -> dict[str, Any]:
+    """A student of sentiment and risk that starts from the run's, which had words too; no teacher."""
+    (folder,) = near.parent.glob("results/runs/tiny-*/seed0")
+    plain = student_alone(epochs=1) | {"name": "going_on"}
+    del plain["tasks"]["ner"], plain["losses"]["ner"]
+    plain["student"] = {"start": {"run": str(folder), "reads": ["text", "image"]}}
+    return plain
+
+
+def test_it_goes_on_from_an_earlier_run(near: Path):
+    (folder,) = near.parent.glob("results/runs/tiny-*/seed0")
+    plain, earlier = going_on(near), read_student(folder)
+    ready = make_ready(from_plain(plain), near, Progress(disable=True))
+    own, theirs = ready.student(0).state_dict(), checkpoint.load(folder / "student")[0]
+    assert {name for name in theirs if name not in own} == {n for n in theirs if n.startswith("heads.ner.")} != set()
+    assert all(torch.equal(value, theirs[name]) for name, value in own.items())
+    assert ready.workspace.readers.text["student"].identity == earlier.readers.text["student"].identity
+    (record,) = run_experiment(from_plain(plain), near, Progress(disable=True), "the command", say=lambda line: None)
+    assert set(record.scores["test"]) == {"sentiment", "risk"}
+    again = read_student(run_folder(from_plain(plain), ready.workspace) / "seed0")
+    assert again.config.start is None and again.config.width == 12  # stored whole: the first run is not needed
+
+
+def test_a_new_task_has_a_new_head(near: Path):
+    plain = going_on(near)
+    plain["tasks"]["mood"] = {"kind": "classify"}
+    plain["losses"]["mood"] = {"kind": "supervised", "task": "mood"}
+    plain["data"]["market_notes"]["tasks"] = {"sentiment": "sentiment", "risk": "risk", "mood": "sentiment"}
+    ready = make_ready(from_plain(plain), near, Progress(disable=True))
+    one, other = ready.student(0).state_dict(), ready.student(1).state_dict()
+    assert {name.split(".")[1] for name in one if not torch.equal(one[name], other[name])} == {"mood"}
+
+
+def with_other_labels(plain: dict[str, Any]) -> None:
+    plain["tasks"]["sentiment"]["labels"] = ["positive", "neutral", "negative"]
+
+
+def with_other_modalities(plain: dict[str, Any]) -> None:
+    plain["student"]["start"]["reads"] = ["text"]
+
+
+def with_other_width(plain: dict[str, Any]) -> None:
+    plain["student"]["width"] = 24
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_other_labels, r"student\.start\.run: sentiment of the student of .* expected the same labels"),
+        (with_other_modalities, r"student\.start\.reads: found \['text'\]; .* reads \['text', 'image'\]"),
+        (with_other_width, r"student\.width: found 24; .* has 12; leave the key out"),
+    ],
+)
+def test_a_student_that_does_not_suit_is_refused(near: Path, change: Callable[[dict[str, Any]], None], message: str):
+    plain = going_on(near)
+    change(plain)
+    with pytest.raises(CheckpointError, match=message):
+        make_ready(from_plain(plain), near, Progress(disable=True)).student(0)

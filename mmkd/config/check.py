@@ -74,9 +74,9 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
     student = parts.student
     if student is None:
         return
-    if student.text is None and student.image is None:
-        yield parts.problem(("student",), "found no encoder; expected `text`, `image` or both")
-    elif student.text is None:
+    if not student.reads:
+        yield parts.problem(("student",), "found no encoder; expected `text`, `image` or both, or `start`")
+    elif "text" not in student.reads:
         for name, task in parts.tasks.items():
             if task.level == "word":
                 yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
@@ -215,10 +215,9 @@ def _losses_of(form: LogitsForm) -> list[str]:
 def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:
     if parts.student is None:
         return
-    has = {"text": parts.student.text is not None, "image": parts.student.image is not None}
     needs = loss.student_needs()
     for modality in sorted({*needs.modalities, *(modality for modality, _ in needs.layers)}):
-        if not has[modality]:
+        if modality not in parts.student.reads:
             key = parts.find(path, modality, "modality")
             yield parts.problem(key, f"the loss needs a student that reads {modality}; expected `student.{modality}`")
 
@@ -244,6 +243,8 @@ def check_files(parts: Parts, folder: Path) -> list[Problem]:
     if parts.student is not None:
         encoders |= {("student", "text"): parts.student.text, ("student", "image"): parts.student.image}
     problems: list[Problem] = []
+    if parts.student is not None and parts.student.start is not None:
+        problems += _missing(parts, ("student", "start", "run"), parts.student.start.run, folder, True)
     for name, teacher in parts.teachers.items():
         for key, named in teacher.files().items():
             problems += _missing(parts, ("teachers", name, key), named, folder, True)

@@ -154,8 +154,8 @@ def _check_coverage(parts: Parts, cards: Mapping[str, CardLike]) -> Iterator[Pro
         (("teachers", name), modality) for name, teacher in parts.teachers.items() for modality in teacher.modalities
     ]
     if parts.student is not None:
-        encoders = {"text": parts.student.text, "image": parts.student.image}
-        readers += [(("student", modality), modality) for modality, encoder in encoders.items() if encoder is not None]
+        key = "start" if parts.student.start is not None else None
+        readers += [(("student", key or modality), modality) for modality in parts.student.reads]
     for path, modality in readers:
         if modality not in modalities:
             yield parts.problem(

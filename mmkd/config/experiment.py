@@ -9,7 +9,7 @@ from mmkd.config.cache import Features
 from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.live import Live
 from mmkd.config.mixing import Mixing, Size
-from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
+from mmkd.config.plugin_base import LossConfig, Modality, TaskConfig, TeacherConfig, WeightingConfig
 from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 PLUGIN_MAPS = ("tasks", "teachers", "losses")
@@ -44,21 +44,49 @@ class DataUse(Section):
     options: dict[str, Any] = {}
 
 
+class FromRun(Section):
+    """An earlier run's student: its tokenizer, encoders, width, fusion, and the heads of the tasks that it shares.
+
+    run: folder of one seed of a run, or the record in it, from the working folder or below MMKD_DATA.
+    reads: the modalities that the run's student reads.
+    """
+
+    run: str
+    reads: Annotated[tuple[Modality, ...], Strict(False), Field(min_length=1)]
+
+
 class Student(Section):
     """The shared student: an encoder for each modality, fusion to `width`, a head for each task.
 
+    start: go on from an earlier run's student, in place of `text` and `image`; `width` and `fusion` are its own.
     fusion: `linear` has no layer but linear ones between encoders and logits, for words as for examples.
     dropout: on the fused representation and the words, before the heads.
     modality_dropout: chance that a training example with both modalities loses one, so that the student
         learns to work from either alone.
     """
 
+    start: FromRun | None = None
     text: StudentText | None = None
     image: StudentImage | None = None
     width: PositiveInt = 128
     fusion: Literal["mlp", "linear"] = "mlp"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     modality_dropout: Fraction = 0.1
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        other = [name for name in ("text", "image") if getattr(self, name) is not None]
+        if self.start is not None and other:
+            raise ValueError(f"`start` brings that student's own encoders; found {' and '.join(other)} beside it")
+        return self
+
+    @property
+    def reads(self) -> tuple[Modality, ...]:
+        """The modalities that it has an encoder for."""
+        if self.start is not None:
+            return self.start.reads
+        own: dict[Modality, object] = {"text": self.text, "image": self.image}
+        return tuple(modality for modality, encoder in own.items() if encoder is not None)
 
 
 class Train(Section):

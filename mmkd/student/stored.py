@@ -6,7 +6,7 @@ Nothing else is needed to build it again: no data, no hub, no file that its expe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from mmkd.arrays import file_hash
 from mmkd.checkpoint import CheckpointError
 from mmkd.config import plugins
 from mmkd.config.experiment import Student as Config
+from mmkd.config.local import local_path
+from mmkd.config.plugin_base import Modality
 from mmkd.data.corpus import Readers
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import TextReader, stored_reader
@@ -50,6 +52,26 @@ class Stored:
             raise CheckpointError(f"{message}; run it again") from error
         return student
 
+    def require_reads(self, reads: Sequence[Modality], where: str) -> None:
+        """Raises CheckpointError when the student reads other modalities than those stated at the key `where`."""
+        if sorted(self.config.reads) != sorted(reads):
+            found = f"found {list(reads)}; the student of {self.folder} reads {list(self.config.reads)}"
+            raise CheckpointError(f"{where}: {found}")
+
+    def require_same(self, name: str, task: Task, where: str, otherwise: str = "") -> None:
+        """Raises CheckpointError when the student's task of that name is not this one, with the same order of labels.
+
+        where: the key that asks for it. otherwise: what else may be done.
+        """
+        theirs = self.tasks[name]
+        if (theirs.labels, theirs.level, theirs.config.logits) != (task.labels, task.level, task.config.logits):
+            raise CheckpointError(
+                f"{where}: {name} of the student of {self.folder} is of the kind {theirs.config.kind} with the labels "
+                f"{list(theirs.labels)}; here it is of the kind {task.config.kind} with {list(task.labels)}; expected "
+                f"the same labels in the same order, as `tasks.{name}.labels` can state them{otherwise and ', '}"
+                f"{otherwise}"
+            )
+
 
 def save_student(folder: Path, student: Student, readers: Readers, facts: Mapping[str, Any]) -> None:
     """Write the student below a run's folder. readers: those that it was built with. facts: more plain data."""
@@ -68,6 +90,17 @@ def save_student(folder: Path, student: Student, readers: Readers, facts: Mappin
     if isinstance(encoder, TextEncoder):
         own["architecture"] = json.loads(encoder.model.config.to_json_string(use_diff=False))
     checkpoint.save(folder / FOLDER, student.state_dict(), {**facts, **own})
+
+
+def find_student(named: str, where: str) -> Stored:
+    """The student of a run that an experiment names at the key `where`: its seed's folder, or the record in it.
+
+    Raises CheckpointError where there is none, and what `read_student` raises.
+    """
+    path = local_path(named)
+    if path is None:
+        raise CheckpointError(f"{where}: found no {named}, in the working folder or below MMKD_DATA")
+    return read_student(path.parent if path.is_file() else path)
 
 
 def read_student(folder: Path) -> Stored:

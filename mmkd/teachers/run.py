@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, Strict
 
 from mmkd.checkpoint import CheckpointError
-from mmkd.config.local import local_path
 from mmkd.config.plugin_base import Modality, TeacherConfig
 from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
-from mmkd.student.stored import Stored, read_student
+from mmkd.student.stored import find_student
 from mmkd.student.student import READER
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
@@ -63,8 +62,13 @@ class Teacher(Base):
         a task, or has a task's labels in another order. ValueError for a layer that it does not have.
         """
         super().__init__(config, name, tasks, readers)
-        stored = _stored(config)
-        _require_same(stored, config, name, tasks)
+        stored = find_student(config.run, f"teachers.{name}.run")
+        stored.require_reads(config.reads, f"teachers.{name}.reads")
+        for task, ours in tasks.items():
+            if task not in stored.tasks:
+                text = f"the student of {config.run} has no head for {task}; it has {list(stored.tasks)}"
+                raise CheckpointError(f"teachers.{name}.tasks: {text}")
+            stored.require_same(task, ours, f"teachers.{name}.tasks")
         self.student: Student = stored.student({modality: config.layers_of(modality) for modality in config.reads})
         shape = self.student.shape
         hidden: dict[str, dict[int, int]] = {
@@ -76,7 +80,7 @@ class Teacher(Base):
     @classmethod
     def readers_of(cls, config: Config, name: str, texts: Texts, folder: Path) -> Readers:
         """The tokenizer and the image size that the student was trained with."""
-        own = _stored(config).readers
+        own = find_student(config.run, f"teachers.{name}.run").readers
         text, image = own.text.get(READER), own.image.get(READER)
         return Readers({} if text is None else {name: text}, {} if image is None else {name: image})
 
@@ -94,27 +98,3 @@ class Teacher(Base):
         }
         logits = {task: said.logits[task] for task in self.tasks}
         return Outputs(logits, said.speaks, said.words, said.pooled, said.has, kept)
-
-
-def _stored(config: Config) -> Stored:
-    path = local_path(config.run)
-    if path is None:
-        raise CheckpointError(f"run: found no {config.run}, in the working folder or below MMKD_DATA")
-    return read_student(path.parent if path.is_file() else path)
-
-
-def _require_same(stored: Stored, config: Config, name: str, tasks: Mapping[str, Task]) -> None:
-    what, where = f"the student of {config.run}", f"teachers.{name}"
-    reads = [modality for modality, one in (("text", stored.config.text), ("image", stored.config.image)) if one]
-    if sorted(reads) != sorted(config.reads):
-        raise CheckpointError(f"{where}.reads: found {list(config.reads)}; {what} reads {reads}")
-    for task, ours in tasks.items():
-        if task not in stored.tasks:
-            raise CheckpointError(f"{where}.tasks: {what} has no head for {task}; it has {list(stored.tasks)}")
-        theirs = stored.tasks[task]
-        if (theirs.labels, theirs.level, theirs.config.logits) != (ours.labels, ours.level, ours.config.logits):
-            raise CheckpointError(
-                f"{where}.tasks: {task} of {what} is of the kind {theirs.config.kind} with the labels "
-                f"{list(theirs.labels)}; here it is of the kind {ours.config.kind} with {list(ours.labels)}; expected "
-                f"the same labels in the same order, as `tasks.{task}.labels` can state them"
-            )

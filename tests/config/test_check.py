@@ -24,6 +24,7 @@ SENTIMENT = "losses.vit_sentiment={{kind: {}, teacher: vit, task: sentiment}}"
 NER = "losses.bert_ner={{kind: {}, teacher: bert, task: {}}}"
 PAIR = "losses.pair={{kind: affinity, text: {}, image: {}}}"
 TEXT_START = "student.text={{model: null, start: {{teacher: {}, layers: {}}}}}"
+RUN_START = "student={{text: null, image: null, start: {{run: {}, reads: {}}}}}"
 IMAGE_START = "student.image={{model: null, start: {{teacher: {}, layers: {}}}, size: {}}}"
 SMALL_BERT = "teachers.bert={model: null, architecture: {model_type: bert, num_hidden_layers: 3}, vocabulary: 100}"
 
@@ -79,6 +80,10 @@ CASES = [
     ([IMAGE_START.format("vit", "[0, 4]", 64), "teachers.vit.options={depth: 4}"],
      [("student.image.size", "found 64; the teacher `vit` reads images of 224"),
       ("student.image.start.layers", "the teacher `vit` has no block 4; expected blocks from 0 to 3")]),
+    ([RUN_START.format("/gone/seed0", "[text, image]")],
+     [("student.start.run", "there is no `/gone/seed0`")]),
+    ([RUN_START.format(".", "[image]")],
+     [("tasks.ner", "over words; expected a student with `text`")]),
     (["teachers.bert.model=./gone"], [("teachers.bert.model", "there is no `./gone`")]),
     (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
     (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),
