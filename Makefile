@@ -37,8 +37,12 @@ lint: setup
 tables: setup
 	$(BIN)/mmkd tables
 
-bench: setup
+bench: .venv/.bench
 	$(BIN)/python -m benchmarks.run
 
-bench-quick: setup
+bench-quick: .venv/.bench
 	$(BIN)/python -m benchmarks.run --quick --name quick
+
+.venv/.bench: .venv/.ready
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
+	touch $@

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from benchmarks.workload import Workload
 
+SEEDS = 8
+"""Students that share one cache."""
+
 Mark = Callable[[], None]
 
 
@@ -55,16 +58,16 @@ class Epochs:
 
 
 class Once:
-    """Work that is done once, whatever the number of epochs."""
+    """Work that is measured as a whole."""
 
-    def __init__(self, work: Callable[[], int]) -> None:
-        """work: returns the rows worked on."""
+    def __init__(self, work: Callable[[int], int]) -> None:
+        """work: from the number of epochs that there would be; returns the rows worked on."""
         self._work, self.first_loss = work, math.nan
 
     def run(self, epochs: int, mark: Mark) -> int:
-        """The work."""
+        """The work, between two marks."""
         mark()
-        rows = self._work()
+        rows = self._work(epochs)
         mark()
         return rows
 
@@ -83,7 +86,17 @@ def _teachers(build_cache: bool) -> Callable[[Workload, Path], Arm]:
         from benchmarks.ours import Ours
 
         ours = Ours(workload, "live", False, folder / "pairs")
-        return Once(ours.build_cache if build_cache else ours.teacher_forward)
+        return Once(lambda epochs: ours.build_cache() if build_cache else ours.teacher_forward())
+
+    return build
+
+
+def _seeds(teaching: str) -> Callable[[Workload, Path], Arm]:
+    def build(workload: Workload, folder: Path) -> Arm:
+        from benchmarks.ours import Ours
+
+        ours = Ours(workload, teaching, False, folder / "pairs")
+        return Once(lambda epochs: ours.run_seeds(SEEDS, epochs) // (SEEDS * epochs))
 
     return build
 
@@ -111,6 +124,8 @@ ARMS: dict[str, Entry] = {
     ),
     "teacher_forward": Entry("the teachers' bare forward passes", "teacher_forward", _teachers(build_cache=False)),
     "cache_build": Entry("mmkd, building the cache", "teacher_forward", _teachers(build_cache=True)),
+    "seeds_apart": Entry(f"the teachers' bare passes once, and {SEEDS} students alone", "seeds_apart", _seeds("live")),
+    "seeds_cached": Entry(f"mmkd, {SEEDS} seeds that share one cache", "seeds_apart", _seeds("cached")),
     "floor_text": Entry("mmkd, student alone, text only", "floor_text", _ours("none", text_only=True)),
     "ours_text_cached": Entry("mmkd, text teacher from the cache", "floor_text", _ours("cached", text_only=True)),
     "textbrewer": Entry(

@@ -137,18 +137,23 @@ class Ours:
         self._cache = teaching == "cached"
         names = ("student", *self._live) if teaching == "live" else ("student",)
         self._corpus, self._validation = corpus("train", *names), corpus("validation", "student")
-        torch.manual_seed(0)
-        plain = {
-            "text": {"architecture": SMALL, "vocabulary": work.VOCABULARY, "max_tokens": work.LONGEST},
-            "image": None if text_only else {"model": STUDENT_IMAGE, "size": work.SIZE},
-            "width": SMALL["hidden_size"],
-            "modality_dropout": 0.0,
-        }
+        self._shapes = {name: teacher.shape for name, teacher in self._live.items()}
         readers = Readers({"student": text}, {n: images[n] for n in images if n == "student"})
-        self._student = Student(StudentConfig.model_validate(plain), self._tasks, readers, {})
+        self._new_student = partial(self._student_of, readers)
+        torch.manual_seed(0)
+        self._student = self._new_student()
         self._terms = self._new_terms()
         self.first_loss = math.nan
         """Value of the whole objective at the first step, once it was taken."""
+
+    def _student_of(self, readers: Readers) -> Student:
+        plain = {
+            "text": {"architecture": SMALL, "vocabulary": work.VOCABULARY, "max_tokens": work.LONGEST},
+            "image": None if not readers.image else {"model": STUDENT_IMAGE, "size": work.SIZE},
+            "width": SMALL["hidden_size"],
+            "modality_dropout": 0.0,
+        }
+        return Student(StudentConfig.model_validate(plain), self._tasks, readers, {})
 
     def _new_teachers(self, text: TextReader, images: dict[str, ImageReader]) -> dict[str, Teacher]:
         own = TextEncoder(architecture=BASE, vocabulary=work.VOCABULARY, max_tokens=work.LONGEST).model_dump()
@@ -170,9 +175,9 @@ class Ours:
         return cached(teacher, {"weights": f"{teacher.name}, seed 0"}, corpora, making, np.random.default_rng(0))
 
     def _new_terms(self) -> Terms:
-        setting = Setting(self._tasks, self._student.shape, {name: each.shape for name, each in self._live.items()})
+        setting = Setting(self._tasks, self._student.shape, self._shapes)
         losses: dict[str, Loss] = {n: supervised.Loss(supervised.Config(task=n), setting) for n in self._tasks}
-        for name in self._live:
+        for name in self._shapes:
             for task in self._tasks if name == "bert" else ("sentiment", "risk"):
                 config = logit_kl.Config(teacher=name, task=task, temperature=2.0)
                 losses[f"{name}_{task}"] = logit_kl.Loss(config, setting)
@@ -184,13 +189,6 @@ class Ours:
 
     def run(self, epochs: int, mark: Mark) -> int:
         """Train; return the rows trained on. Cached teachers are asked within the first epoch, into a new cache."""
-        rows = 0
-
-        def report(entry: dict[str, dict[str, int]]) -> bool:
-            nonlocal rows
-            rows += sum(entry["rows"].values())
-            mark()
-            return False
 
         def note(module: object, inputs: object, objective: Objective) -> None:
             if math.isnan(self.first_loss):
@@ -200,15 +198,43 @@ class Ours:
         self._terms.register_forward_hook(note)
         with tempfile.TemporaryDirectory(prefix="mmkd-bench-") as folder:
             mark()
-            speakers: dict[str, Speaker] = dict(self._live)
-            if self._cache:
-                speakers = {name: self._cached(teacher, Path(folder)) for name, teacher in self._live.items()}
-                self._live.clear()  # as in a run, the networks leave the memory
-            weighting = fixed.Weighting(fixed.Config(), list(self._tasks))
-            players = Players(self._student, speakers, self._terms, weighting, self._tasks)
-            settings = Train(epochs=epochs, batch_size=BATCH, threads=torch.get_num_threads())
-            own = (self._validation, settings, 0, Accelerator(cpu=True), Path(folder) / "logs")
-            train(players, lambda epoch: self._corpus, *own, report=report)
+            return self._train(self._speakers(Path(folder)), epochs, 0, Path(folder) / "logs", mark)
+
+    def run_seeds(self, seeds: int, epochs: int) -> int:
+        """One cache, then a student of each seed; where no teacher is cached, their bare passes and students alone."""
+        rows = 0
+        with tempfile.TemporaryDirectory(prefix="mmkd-bench-") as folder:
+            if not self._cache:
+                self.teacher_forward()
+                self._live, self._shapes = {}, {}
+            speakers = self._speakers(Path(folder))
+            for seed in range(seeds):
+                torch.manual_seed(seed)
+                self._student, self._terms = self._new_student(), self._new_terms()
+                rows += self._train(speakers, epochs, seed, Path(folder) / f"logs{seed}", lambda: None)
+        return rows
+
+    def _speakers(self, folder: Path) -> dict[str, Speaker]:
+        if not self._cache:
+            return dict(self._live)
+        found = {name: self._cached(teacher, folder) for name, teacher in self._live.items()}
+        self._live.clear()  # as in a run, the networks leave the memory
+        return found
+
+    def _train(self, speakers: dict[str, Speaker], epochs: int, seed: int, logs: Path, mark: Mark) -> int:
+        rows = 0
+
+        def report(entry: dict[str, dict[str, int]]) -> bool:
+            nonlocal rows
+            rows += sum(entry["rows"].values())
+            mark()
+            return False
+
+        weighting = fixed.Weighting(fixed.Config(), list(self._tasks))
+        players = Players(self._student, speakers, self._terms, weighting, self._tasks)
+        settings = Train(epochs=epochs, batch_size=BATCH, threads=torch.get_num_threads())
+        own = (self._validation, settings, seed, Accelerator(cpu=True), logs)
+        train(players, lambda epoch: self._corpus, *own, report=report)
         return rows
 
     def teacher_forward(self) -> int:

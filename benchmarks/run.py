@@ -20,7 +20,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.arms import ARMS
 from benchmarks.summary import HEADINGS, PROMISE_HEADINGS, cells, kept, lines, markdown
@@ -63,7 +63,8 @@ def main(
         console.print(f"{line.arm}: {ARMS[line.arm].what}", highlight=False)
     title = f"CPU time per sample (ms): {samples} samples, {repeats} repeats"
     for headings, rows, name_of in ((HEADINGS, map(cells, result), title), (PROMISE_HEADINGS, kept(found), "promises")):
-        table = Table(*headings, title=name_of, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        columns = [Column(heading, no_wrap=True) for heading in headings]
+        table = Table(*columns, title=name_of, box=box.SIMPLE_HEAD, padding=0)
         for row in rows:
             table.add_row(*row)
         console.print(table)

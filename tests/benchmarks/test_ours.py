@@ -65,3 +65,14 @@ def test_the_passes_and_the_cache_ask_about_every_row(workload: Workload, tmp_pa
     assert asked == {"bert": ROWS, "vit": ROWS}
     assert arm.build_cache() == ROWS
     assert all(ROWS < number - ROWS <= ROWS + 64 for number in asked.values())  # some rows again, to compare
+
+
+@pytest.mark.usefixtures("tiny")
+def test_seeds_share_one_pass_of_the_teachers_and_those_apart_are_alone(workload: Workload, tmp_path: Path):
+    for teaching, asked_at_most in (("cached", ROWS + 64), ("live", ROWS)):
+        arm = Ours(workload, teaching, False, tmp_path)
+        asked: list[int] = []
+        arm._live["bert"].register_forward_pre_hook(lambda m, inputs, asked=asked: asked.append(len(inputs[0].ids)))
+        assert arm.run_seeds(3, 2) == 3 * 2 * ROWS
+        assert ROWS <= sum(asked) <= asked_at_most
+        assert ("bert_sentiment" in arm._terms.losses) == (teaching == "cached")
