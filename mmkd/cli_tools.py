@@ -33,7 +33,12 @@ def refusals() -> Iterator[None]:
 
 @contextmanager
 def progress_bars(stderr: bool = False) -> Iterator[tuple[Console, Callable[[Any], None], Progress]]:
-    """A console, a function that says a line above the bars, and the bars."""
+    """A console, a function that says a line above the bars, and the bars.
+
+    Of several processes that a launcher started, the first one speaks for all.
+    """
+    import os
+
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -47,7 +52,7 @@ def progress_bars(stderr: bool = False) -> Iterator[tuple[Console, Callable[[Any
     from mmkd.environment import quiet_hubs
 
     quiet_hubs()
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, quiet=os.environ.get("RANK", "0") != "0")
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),

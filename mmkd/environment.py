@@ -65,14 +65,15 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         return None
 
 
-def machine(device: torch.device) -> Machine:
-    """This machine, as far as numbers can depend on it."""
+def machine(device: torch.device, processes: int = 1) -> Machine:
+    """This machine, as far as numbers can depend on it. processes: those that train together."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Machine(
         device=name,
         cpu=_cpu_name(),
         cpu_features=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
+        processes=processes,
         platform=platform.platform(),
         python=platform.python_version(),
     )

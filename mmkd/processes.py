@@ -7,16 +7,43 @@ gradient of the whole batch. The processes hold equal weights throughout, so one
 
 from __future__ import annotations
 
+import datetime
+import os
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
+from mmkd.errors import MmkdError
+
 Value = TypeVar("Value")
+PATIENCE = datetime.timedelta(days=7)
+"""How long one process waits for another, which may be filling a cache."""
+
+
+def new_accelerator(precision: Literal["fp32", "bf16"]) -> Accelerator:
+    """The device of this process, and its place among those that a launcher started.
+
+    Raises MmkdError when there are several of which accelerate knows nothing.
+    """
+    # A sweep's worker opens one experiment after another, and accelerate keeps the first one's precision otherwise.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=not torch.accelerator.is_available(),  # or several processes would each take themselves for the only one
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    if (world := int(os.environ.get("WORLD_SIZE", "1"))) != accelerator.num_processes:
+        raise MmkdError(
+            f"WORLD_SIZE says {world} processes, accelerate found {accelerator.num_processes}; expected one launcher, "
+            "for example `accelerate launch -m mmkd run FILE`"
+        )
+    return accelerator
 
 
 def share_of(rows: np.ndarray, accelerator: Accelerator) -> np.ndarray:

@@ -42,12 +42,16 @@ class Code(Section):
 
 
 class Machine(Section):
-    """Where the run took place; equal bits are promised for an equal machine and thread count only."""
+    """Where the run took place; equal bits are promised for an equal machine, threads and processes only.
+
+    threads: of each process. processes: those that trained together.
+    """
 
     device: str
     cpu: str
     cpu_features: str
     threads: int
+    processes: int = 1
     platform: str
     python: str
 

@@ -23,6 +23,7 @@ from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
+from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
 from mmkd.student.stored import save_student
@@ -62,8 +63,10 @@ class Ready:
         augment = self.workspace.experiment.augment
         if augment is None or augment.views is not None:
             return self.workspace.training(self.readers(), epoch)
-        shutil.rmtree(views, ignore_errors=True)
-        return self.workspace.training(self.readers(), epoch, views)
+        with self.workspace.accelerator.main_process_first():
+            if self.workspace.accelerator.is_main_process:
+                shutil.rmtree(views, ignore_errors=True)
+            return self.workspace.training(self.readers(), epoch, views)
 
 
 def run_experiment(
@@ -81,16 +84,23 @@ def run_experiment(
     near: the experiment file. command: how the run was started, for the records. fresh: run again what has a
     record from the same experiment, data and code. jobs: seeds that run at the same time, each in its own process.
     profile: run the first seed, finished or not, and say where the time of a batch of it goes.
+
+    In one of several processes that a launcher started, each seed trains in all of them; the main one writes. Raises
+    MmkdError when `jobs` is above 1 there.
     """
-    _require_one_process()
+    if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise MmkdError(f"--jobs: found {jobs} under a launcher; expected 1: its processes train each seed together")
     ready = make_ready(experiment, near, progress)
+    accelerator = ready.workspace.accelerator
+    if not accelerator.is_main_process:
+        say = _silent
     for line in accounted(ready.workspace.mix.accounts()):
         say(line)
     folder = run_folder(experiment, ready.workspace)
     say(f"results go to {os.path.relpath(folder)}")
-    open_seeds = []
+    open_seeds: list[int] = []
     watched = experiment.seeds[0] if profile else None
-    for seed in experiment.seeds:
+    for seed in experiment.seeds if accelerator.is_main_process else ():
         found = None if fresh or seed == watched else finished_seed(folder / f"seed{seed}", ready, seed)
         if found is None:
             open_seeds.append(seed)
@@ -98,6 +108,7 @@ def run_experiment(
             say(
                 f"seed {seed}: finished on {found.created} by the same experiment, data and code; --fresh runs it again"
             )
+    open_seeds = told_by_main(open_seeds, accelerator)
     if jobs == 1 or len(open_seeds) < 2:
         for seed in open_seeds:
             run_seed(ready, seed, folder / f"seed{seed}", command, profile=seed == watched)
@@ -108,7 +119,7 @@ def run_experiment(
         place = folder / f"seed{watched}" / PROFILE
         say(f"{read_profile(place).text()}  written to {os.path.relpath(place)}")
     records = [read_record(folder / f"seed{seed}" / RECORD) for seed in experiment.seeds]
-    for name in experiment.teachers:
+    for name in experiment.teachers if accelerator.is_main_process else ():
         place = folder / f"teacher-{name}"
         if unheard := unheard_rows(ready.workspace, name, ready.prepared[name]):
             count, first = len(unheard), unheard[0]
@@ -116,7 +127,11 @@ def run_experiment(
         else:
             found = finished(place, ready.workspace, ready.prepared)
             records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
-    return records
+    return told_by_main(records, accelerator)
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 def finished_seed(folder: Path, ready: Ready, seed: int) -> RunRecord | None:
@@ -128,15 +143,6 @@ def finished_seed(folder: Path, ready: Ready, seed: int) -> RunRecord | None:
     if found is None or found.start != checkpoint.weights_hash(ready.student(seed).state_dict()):
         return None
     return found
-
-
-def _require_one_process() -> None:
-    """Several would write the same folders. Raises MmkdError in one of several that `accelerate launch` started."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise MmkdError(
-            "found WORLD_SIZE above 1: a run writes its folder from one process; start `mmkd run` without a launcher "
-            "(`mmkd.train.train` itself trains in several processes)"
-        )
 
 
 def _run_in_processes(
@@ -174,10 +180,11 @@ def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
     clock.lap("open")
     prepared = prepare_all(workspace)
     clock.lap("teach")
-    teachers = speakers(workspace, prepared)
-    ready = Ready(workspace, prepared, teachers, clock.laps)
-    if experiment.augment is None:
-        workspace.training(ready.readers())  # encoded once, before seeds share it
+    with workspace.accelerator.main_process_first():
+        teachers = speakers(workspace, prepared)
+        ready = Ready(workspace, prepared, teachers, clock.laps)
+        if experiment.augment is None:
+            workspace.training(ready.readers())  # encoded once, before seeds share it
     clock.lap("cache")
     return ready
 
@@ -193,43 +200,52 @@ def run_seed(
 ) -> RunRecord:
     """Train one student and write its record, weights and predictions to `folder`, which is emptied first.
 
+    In one of several processes, the main one evaluates and writes; each returns the record.
     report: called after each epoch, True stops. test: open the test split at the end; a sweep's trials do not.
     profile: say in `folder`/profile where the time of a batch goes.
     """
     workspace, clock = ready.workspace, Clock()
     experiment, device = workspace.experiment, workspace.accelerator.device
-    shutil.rmtree(folder, ignore_errors=True)
+    accelerator = workspace.accelerator
+    if accelerator.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
     student = ready.student(seed)
     start = checkpoint.weights_hash(student.state_dict())
+    if experiment.train.compile:
+        student.compile_encoders()
     terms = workspace.terms(student, ready.teachers)
     players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
-    validation = workspace.mix.split("validation", workspace.reader("student"))
+    with accelerator.main_process_first():
+        validation = workspace.mix.split("validation", workspace.reader("student"))
     bar = workspace.follow(f"train seed {seed}")
     views = folder / "views"
-    with _watch(profile, ready, folder) as watch:
+    with _watch(profile and accelerator.is_main_process, ready, folder) as watch:
         trained = train(
             players,
             partial(ready.training, views),
             validation,
             experiment.train,
             seed,
-            workspace.accelerator,
+            accelerator,
             folder / "logs",
             experiment.mixing,
             report,
             bar,
             watch,
         )
-    shutil.rmtree(views, ignore_errors=True)
     clock.lap("train")
-    splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
-    if test:
-        corpus = workspace.mix.split("test", workspace.reader("student"))
-        splits["test"] = evaluate(student, corpus, workspace.tasks, device)
-    clock.lap("evaluate")
-    save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-    made = Made(student, trained, splits, seed, None, start)
-    return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
+    with accelerator.main_process_first():
+        if not accelerator.is_main_process:
+            return read_record(folder / RECORD)
+        shutil.rmtree(views, ignore_errors=True)
+        splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
+        if test:
+            corpus = workspace.mix.split("test", workspace.reader("student"))
+            splits["test"] = evaluate(student, corpus, workspace.tasks, device)
+        clock.lap("evaluate")
+        save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
+        made = Made(student, trained, splits, seed, None, start)
+        return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
 
 
 def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[Watch]:

@@ -28,6 +28,7 @@ from mmkd.environment import package_versions
 from mmkd.lora import add_lora, merge_lora
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
+from mmkd.processes import told_by_main
 from mmkd.record import hash_of
 from mmkd.student.start import copy_student, earlier_student
 from mmkd.student.student import Student
@@ -144,10 +145,12 @@ def _prepare_trained(workspace: Workspace, name: str, training: Finetune) -> Pre
     start = untrained(workspace, name, training)
     teacher, folder, tasks = start.teacher, start.folder, start.teacher.tasks
     networks = hash_of(start.made_from["networks"])
-    if not checkpoint.exists(folder):
+    if not told_by_main(checkpoint.exists(folder), workspace.accelerator):
         facts = _finetune(workspace, teacher, training, folder)
         labels = {task: list(own.labels) for task, own in tasks.items()}
-        checkpoint.save(folder, teacher.state_dict(), {**facts, "labels": labels})
+        with workspace.accelerator.main_process_first():
+            if workspace.accelerator.is_main_process:
+                checkpoint.save(folder, teacher.state_dict(), {**facts, "labels": labels})
     _, facts, sha256 = checkpoint.load(folder)
     _require_labels(folder, facts, tasks)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from rich.progress import Progress
 
 from mmkd.config import plugins
@@ -24,6 +23,7 @@ from mmkd.encoders.start import shorter_image, shorter_text
 from mmkd.losses.base import Loss, Setting
 from mmkd.objective import Terms
 from mmkd.places import Places
+from mmkd.processes import new_accelerator
 from mmkd.student.start import earlier_student, with_origin
 from mmkd.student.stored import Stored
 from mmkd.student.student import READER, Student
@@ -106,17 +106,15 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
     """
     places = Places.near(near)
     follow = functools.partial(follow_in, progress)
-    mix = Mix(experiment.data, experiment.tasks, near, places.cache / "data", experiment.augment, follow)
-    tasks = {
-        name: plugins.load("tasks", config.kind).Task(config, name, mix.labels(name))
-        for name, config in experiment.tasks.items()
-    }
-    # A sweep's worker opens one experiment after another, and accelerate keeps the first one's precision otherwise.
-    AcceleratorState._reset_state()
-    precision = "no" if experiment.train.precision == "fp32" else experiment.train.precision
-    accelerator = Accelerator(mixed_precision=precision)
-    earlier = earlier_student(experiment.student)
-    readers = _readers(experiment, mix, places.cache / "tokenizers", earlier)
+    accelerator = new_accelerator(experiment.train.precision)
+    with accelerator.main_process_first():
+        mix = Mix(experiment.data, experiment.tasks, near, places.cache / "data", experiment.augment, follow)
+        tasks = {
+            name: plugins.load("tasks", config.kind).Task(config, name, mix.labels(name))
+            for name, config in experiment.tasks.items()
+        }
+        earlier = earlier_student(experiment.student)
+        readers = _readers(experiment, mix, places.cache / "tokenizers", earlier)
     student = _student_config(experiment, readers, earlier)
     return Workspace(experiment, near, places, mix, tasks, readers, student, accelerator, progress)
 

@@ -65,7 +65,7 @@ def write_up(
         teachers={name: each.identity for name, each in prepared.items()},
         start=made.start,
         packages=package_versions(),
-        machine=machine(workspace.accelerator.device),
+        machine=machine(workspace.accelerator.device, workspace.accelerator.num_processes),
         selection=Selection(epoch=made.trained.epoch, value=made.trained.value),
         primary=primary_metrics(last.scores),
         scores={split: evaluation.scores for split, evaluation in splits.items()},

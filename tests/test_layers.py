@@ -35,7 +35,8 @@ LAYERS = (
     ),
     *("weighting", "environment", "objective", "evaluate", "lessons", "processes"),
     *("watch", "train", "workspace", "lora", "teach", "speakers", "plan"),
-    *("report", "write_up", "teacher_record", "run", "sweep", "api", "cli_tools", "cli_data", "cli_cache", "cli"),
+    *("report", "write_up", "teacher_record", "run", "sweep", "api"),
+    *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},

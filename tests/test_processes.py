@@ -16,10 +16,13 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+import mmkd.processes
 from lab.one_of_several import trained
+from mmkd.errors import MmkdError
 from mmkd.processes import share_of
+from mmkd.record import RunRecord, read_record
 from mmkd.train import Trained
-from tiny_project import same_weights
+from tiny_project import make_project, plain_experiment, same_weights
 
 ROWS = 19
 """Batches of 6, and one row left over, which every process reads."""
@@ -43,18 +46,32 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes trained."""
-    folder, port = tmp_path_factory.mktemp("together"), str(free_port())
+    folder = tmp_path_factory.mktemp("together")
+    in_two_processes("lab.one_of_several", str(folder), str(ROWS))
+    return folder
+
+
+def in_two_processes(*module: str, cwd: Path = HERE) -> list[str]:
+    """Run a module as a launcher does; what each process printed."""
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "PYTHONPATH": paths}
-    command = [sys.executable, "-m", "lab.one_of_several", str(folder), str(ROWS)]
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     running = [
-        subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-m", *module],
+            cwd=cwd,
+            env={**shared, "RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": paths},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in ("0", "1")
     ]
+    printed = []
     for each in running:
-        _, text = each.communicate(timeout=300)
+        out, text = each.communicate(timeout=300)
         assert each.returncode == 0, text
-    return folder
+        printed.append(out)
+    return printed
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +108,37 @@ def test_one_process_writes_the_log(together: Path):
 @pytest.mark.parametrize(("rows", "shares"), [(5, [[0, 2, 4], [1, 3]]), (2, [[0], [1]]), (1, [[0], [0]])])
 def test_shares_are_disjoint_and_none_is_empty(rows: int, shares: list[list[int]]):
     assert [share_of(np.arange(rows), Place(n, 2)).tolist() for n in (0, 1)] == shares  # type: ignore[arg-type]
+
+
+def written(project: Path, *overrides: str) -> tuple[RunRecord, list[str]]:
+    """The record of the student after a run in two processes, and what each printed."""
+    # JSON is YAML, and knows no aliases.
+    (project / "tiny.yaml").write_text(json.dumps(plain_experiment() | {"seeds": [0]}), "utf-8")
+    shown = in_two_processes("mmkd", "run", "tiny.yaml", *overrides, cwd=project)
+    (path,) = project.glob("results/runs/*/seed0/record.json")
+    return read_record(path), shown
+
+
+def test_a_whole_run_is_written_by_one_of_its_processes(tmp_path: Path):
+    near = make_project(tmp_path / "project")
+    record, (one, other) = written(near.parent)
+    assert (record.machine.processes, set(record.scores["test"])) == (2, {"sentiment", "ner", "risk"})
+    assert record.history[0]["rows"] == {"market_notes": 24}  # of both processes
+    assert "seed 0" in one and other == ""
+    (logs,) = near.parent.glob("results/runs/*/seed0/logs")
+    assert len(list(logs.glob("events.*"))) == 1
+    assert len(list(near.parent.glob("results/teachers/*/*.json"))) == 2
+
+
+@pytest.mark.slow
+def test_views_that_each_epoch_has_anew_are_encoded_by_one_of_the_processes(tmp_path: Path):
+    near = make_project(tmp_path / "project")
+    record, _ = written(near.parent, "train.cache=false", "augment={views: null, text: {drop: 0.1}}")
+    assert record.history[1]["rows"] == {"market_notes": 24}
+
+
+def test_a_process_that_accelerate_takes_for_the_only_one_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # and no rank: half of what a launcher sets
+    monkeypatch.setattr(mmkd.processes, "Accelerator", lambda **stated: Place(0, 1))
+    with pytest.raises(MmkdError, match="WORLD_SIZE says 2 processes, accelerate found 1"):
+        mmkd.processes.new_accelerator("fp32")

@@ -356,9 +356,31 @@ def test_a_report_stops_a_run_early(project: Path, tmp_path: Path):
     assert len(record.history) == 2
 
 
-def test_one_of_several_processes_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch) -> None:
+def test_seeds_side_by_side_are_refused_under_a_launcher(tmp_path: Path, monkeypatch) -> None:
     near = make_project(tmp_path / "project")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(MmkdError, match="from one process"):
-        mmkd.run.run_experiment(experiment(plain_experiment()), near, Progress(disable=True), "the command")
+    with pytest.raises(MmkdError, match="--jobs: found 2 under a launcher; expected 1"):
+        mmkd.run.run_experiment(experiment(plain_experiment()), near, Progress(disable=True), "the command", jobs=2)
     assert not (tmp_path / "project" / "results").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_compiled_student_learns_what_it_learns_uncompiled(project: Path, tmp_path: Path):
+    records, weights = [], []
+    for compile in (False, True):
+        ready = make_ready(experiment(student_alone(epochs=2, compile=compile)), project, QUIET)
+        records.append(run_seed(ready, 0, tmp_path / str(compile), "trial"))
+        weights.append(checkpoint.load(tmp_path / str(compile) / "student")[0])
+    one, other = records
+    assert one.start == other.start  # the same names and first weights
+    assert other.history[-1]["terms"] == pytest.approx(one.history[-1]["terms"], rel=1e-3)
+    assert weights[0].keys() == weights[1].keys()
+
+
+def test_compiling_is_asked_of_the_networks_of_both_encoders(project: Path, tmp_path: Path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda made, **how: asked.append(how) or made)
+    ready = make_ready(experiment(student_alone(epochs=1, compile=True)), project, QUIET)
+    run_seed(ready, 0, tmp_path / "trial", "trial", test=False)
+    assert len(asked) == 2 and all(how["dynamic"] for how in asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkd.config.local import local_path
-from mmkd.encoders.base import Encoded
+from mmkd.encoders.base import COMPILED, Encoded
 from mmkd.types import Hidden
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class ImageEncoder(nn.Module):
         """
         super().__init__()
         self.model = _create(config)
+        self._compiled: Callable[[Tensor], Encoded] | None = None
         self.memory_format = _memory_format(self.model)
         self.model.to(memory_format=self.memory_format)
         self.frozen_batch_norm = config.frozen_batch_norm
@@ -69,12 +70,16 @@ class ImageEncoder(nn.Module):
             return _spread(self._without_trace(pixels[:1]), present)
         return _spread(self._encode(pixels[present]), present)
 
+    def compile_network(self) -> None:
+        """Have `torch.compile` make the forward pass of images that are there, for batches of any length."""
+        self._compiled = torch.compile(self._encode_all, **COMPILED)
+
     def _encode(self, pixels: Tensor) -> Encoded:
         lone = [m for m in self.modules() if isinstance(m, _BatchNorm) and m.training] if len(pixels) == 1 else []
         for module in lone:
             module.eval()
         try:
-            return self._encode_all(pixels)
+            return (self._compiled or self._encode_all)(pixels)
         finally:
             for module in lone:
                 module.train()

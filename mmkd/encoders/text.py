@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from mmkd.config.local import local_path
-from mmkd.encoders.base import Encoded
+from mmkd.encoders.base import COMPILED, Encoded
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ class TextEncoder(nn.Module):
     def width_of(self, layer: int) -> int:
         """Width of a layer's words."""
         return self.width
+
+    def compile_network(self) -> None:
+        """Have `torch.compile` make the forward pass of the transformer, for batches of any shape."""
+        self.model.compile(**COMPILED)
 
     def forward(self, tokens: Tokens, words: int) -> Encoded:
         """words: W, the padded number of words. A word without a sub-token has mask False and zero features."""

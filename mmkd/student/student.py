@@ -77,6 +77,12 @@ class Student(nn.Module):
         speaks = torch.stack(list(has.values())).any(0)
         return Outputs(logits, speaks, kept, pooled, has, {name: e.hidden for name, e in encoded.items()}, fused)
 
+    def compile_encoders(self) -> None:
+        """Have `torch.compile` make the encoders' networks, for batches of any shape; weights keep their names."""
+        for encoder in self.encoders.values():
+            if isinstance(encoder, TextEncoder | ImageEncoder):
+                encoder.compile_network()
+
     def _encode(self, modality: str, batch: Batch) -> Encoded:
         encoder = self.encoders[modality]
         if modality == "text":
