@@ -1,171 +1,18 @@
-"""A scene for losses: a small batch with all that can be absent, a student, a text and an image teacher.
-
-Examples 0, 1, 2 and 5 have text and image, 3 only text, 4 only an image, 6 nothing. Each tokenizer drops a word of its
-own. What is absent holds `filler`, so that a loss which looks there shows it; absent classes are -1.
-"""
+"""The conformance suite's scene, for the tests of single losses."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
-import torch
-from torch import Tensor
 
-from mmkd.losses.base import Setting
-from mmkd.tasks import classify, multilabel, ordinal, regress, tag
-from mmkd.types import Batch, Hidden, Outputs, OutputShape
-
-B, W, WIDTH = 7, 4, 5
-CLASSES = {"sentiment": 3, "risk": 4, "ner": 3}
-LOGITS = {**CLASSES, "topics": 3, "stress": 1}
-WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}}
-POOLED = {"student": WIDTH, "bert": 6, "vit": 2}
-GRIDS = {"student": (4, 4), "vit": (2, 2)}
-LAYERS = {"student": 1, "bert": 3, "vit": 2}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """`leaves`: every tensor of the student, by name, that wants a gradient; `taught`: the same of the teachers."""
-
-    batch: Batch
-    student: Outputs
-    teachers: dict[str, Outputs]
-    setting: Setting
-    leaves: dict[str, Tensor]
-    taught: dict[str, Tensor]
-
-    def value(self, loss: torch.nn.Module) -> Tensor:
-        return loss(self.student, self.teachers, self.batch)
-
-    def gradients(self, loss: torch.nn.Module) -> dict[str, Tensor]:
-        """Gradients of the loss by leaf; a leaf that the loss does not use is left out."""
-        for leaf in self.leaves.values():
-            leaf.grad = None
-        self.value(loss).backward()
-        return {name: leaf.grad for name, leaf in self.leaves.items() if leaf.grad is not None}
+from conformance.scene import Scene, make_scene
 
 
 @pytest.fixture(scope="session")
 def scene() -> Callable[..., Scene]:
     return make_scene
-
-
-def make_scene(
-    filler: float = math.nan,
-    dtype: torch.dtype = torch.float64,
-    examples: tuple[int, ...] = tuple(range(B)),
-    silent: tuple[int, ...] = (),
-    scale: float = 1.0,
-    constant: bool = False,
-) -> Scene:
-    """examples: the examples taken, in that order. silent: examples of the seven that are left without any modality.
-
-    scale: multiplies every number. constant: all numbers of a tensor are equal.
-    """
-    generator = torch.Generator().manual_seed(7)
-    pick = torch.tensor(examples, dtype=torch.long)
-    leaves: dict[str, Tensor] = {}
-    taught: dict[str, Tensor] = {}
-
-    def tensor(owner: str, name: str, keep: Tensor, *shape: int) -> Tensor:
-        values = torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
-        if constant:
-            values = torch.full_like(values, 0.7)
-        values[~keep] = filler
-        leaf = values[pick].to(dtype).requires_grad_()
-        (leaves if owner == "student" else taught)[f"{owner}.{name}"] = leaf
-        return leaf
-
-    has = {
-        "text": torch.tensor([1, 1, 1, 1, 0, 1, 0], dtype=torch.bool),
-        "image": torch.tensor([1, 1, 1, 0, 1, 1, 0], dtype=torch.bool),
-    }
-    for modality in has.values():
-        modality[list(silent)] = False
-    lengths = torch.tensor([4, 3, 2, 4, 0, 1, 0])
-    word_mask = (torch.arange(W) < lengths[:, None]) & has["text"][:, None]
-    words = {"student": word_mask.clone(), "bert": word_mask.clone(), "vit": torch.zeros_like(word_mask)}
-    words["student"][0, 3] = False
-    words["bert"][1, 2] = False
-    words["bert"][0, 1] = False
-
-    def network(owner: str) -> Outputs:
-        modalities = list(WIDTHS[owner])
-        speaks = torch.stack([has[m] for m in modalities]).any(0)
-        logits = {name: tensor(owner, name, speaks, B, LOGITS[name]) for name in LOGITS if name != "ner"}
-        if "text" in modalities:
-            logits["ner"] = tensor(owner, "ner", words[owner], B, W, CLASSES["ner"])
-        pooled, hidden = {}, {}
-        for m in modalities:
-            pooled[m] = tensor(owner, f"pooled_{m}", has[m], B, POOLED[owner])
-            if m == "text":
-                values = tensor(owner, "hidden_text", words[owner], B, W, WIDTHS[owner][m])
-                hidden[m] = {LAYERS[owner]: Hidden(values, words[owner][pick])}
-            else:
-                count = math.prod(GRIDS[owner])
-                values = tensor(owner, "hidden_image", has[m], B, count, WIDTHS[owner][m])
-                mask = torch.ones(len(pick), count, dtype=torch.bool)
-                hidden[m] = {LAYERS[owner]: Hidden(values, mask, GRIDS[owner])}
-        fused = tensor(owner, "fused", speaks, B, WIDTH) if owner == "student" else None
-        own = {m: has[m][pick].clone() for m in modalities}
-        return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused)
-
-    labelled = {
-        "sentiment": torch.tensor([1, 0, 1, 1, 1, 0, 1], dtype=torch.bool),
-        "risk": torch.tensor([1, 1, 0, 1, 0, 1, 0], dtype=torch.bool),
-        "ner": torch.tensor([1, 1, 0, 1, 0, 1, 0], dtype=torch.bool),
-        "topics": torch.tensor([1, 0, 1, 1, 0, 1, 1], dtype=torch.bool),
-        "stress": torch.tensor([1, 1, 0, 1, 1, 0, 1], dtype=torch.bool),
-    }
-    labels = {
-        name: torch.randint(CLASSES[name], (B, W) if name == "ner" else (B,), generator=generator) for name in CLASSES
-    }
-    for name, label in labels.items():
-        label[~(labelled[name][:, None] & word_mask if name == "ner" else labelled[name])] = -1
-    labels["topics"] = torch.randint(2, (B, LOGITS["topics"]), generator=generator).float()
-    labels["stress"] = torch.randn(B, generator=generator)
-    for name in ("topics", "stress"):
-        labels[name][~labelled[name]] = filler
-    batch = Batch(
-        ids=tuple(f"id{n}" for n in examples),
-        corpus="scene",
-        rows=pick,
-        word_mask=word_mask[pick],
-        tokens={},
-        images={},
-        has_text=has["text"][pick],
-        has_image=has["image"][pick],
-        labels={name: label[pick] for name, label in labels.items()},
-        has_label={name: label[pick] for name, label in labelled.items()},
-    )
-    student = network("student")
-    teachers = {name: network(name) for name in ("bert", "vit")}
-    return Scene(batch, student, teachers, setting(), leaves, taught)
-
-
-def setting() -> Setting:
-    tasks = {
-        "sentiment": classify.Task(classify.Config(), "sentiment", ["negative", "neutral", "positive"]),
-        "risk": ordinal.Task(ordinal.Config(), "risk", ["low", "moderate", "elevated", "high"]),
-        "ner": tag.Task(tag.Config(), "ner", ["O", "B-ORG", "I-ORG"]),
-        "topics": multilabel.Task(multilabel.Config(), "topics", ["smear", "slogan", "doubt"]),
-        "stress": regress.Task(regress.Config(), "stress", []),
-    }
-
-    def shape(owner: str) -> OutputShape:
-        widths = WIDTHS[owner]
-        return OutputShape(
-            pooled=dict.fromkeys(widths, POOLED[owner]),
-            hidden={m: {LAYERS[owner]: width} for m, width in widths.items()},
-            depth=dict.fromkeys(widths, LAYERS[owner] + 1),
-            fused=WIDTH if owner == "student" else None,
-        )
-
-    return Setting(tasks, shape("student"), {name: shape(name) for name in ("bert", "vit")})
 
 
 @pytest.fixture

@@ -1,0 +1,46 @@
+"""A table of kinds and properties at the end of the suite."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+Found = dict[str, dict[str, set[str]]]
+FOUND = pytest.StashKey[Found]()
+SIGNS = {"failed": "✗", "passed": "✓", "skipped": "·"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FOUND] = defaultdict(lambda: defaultdict(set))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    outcome = yield
+    report = outcome.get_result()
+    case = getattr(item, "callspec", None) and item.callspec.params.get("case")
+    if case is None or (report.when != "call" and report.passed):
+        return
+    name = item.originalname.removeprefix("test_")
+    item.config.stash[FOUND][case.kind][name].add(report.outcome)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found = config.stash[FOUND]
+    if not found or terminalreporter.verbosity < 0:
+        return
+    properties = list(dict.fromkeys(name for own in found.values() for name in own))
+    table = Table("kind", *(str(number) for number in range(1, len(properties) + 1)), title="kind × property")
+    for kind, own in sorted(found.items()):
+        worst = (next((o for o in SIGNS if o in own[name]), None) for name in properties)
+        table.add_row(kind, *(SIGNS[each] if each else " " for each in worst))
+    shown = Console(width=100)
+    with shown.capture() as capture:
+        shown.print(table)
+        for number, name in enumerate(properties, start=1):
+            shown.print(f"{number}: {name.replace('_', ' ')}", highlight=False)
+        shown.print("✓ holds, ✗ does not, · does not apply")
+    terminalreporter.write_line(capture.get())
