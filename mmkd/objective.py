@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,16 @@ class NonFiniteTerm(MmkdError):
 
 @dataclass(frozen=True)
 class Objective:
-    """values: of each term that has a row. by_task: coefficient x value, summed per task with a row. rest: all else."""
+    """values: of each term that has a row. by_task: coefficient x value, summed per task with a row. rest: all else.
+
+    terms: coefficient x value, of each term. groups: term -> the entry of `by_task` that it is summed into.
+    """
 
     values: dict[str, float]
     by_task: dict[str, Tensor]
     rest: Tensor | None
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 class Terms(nn.Module):
@@ -45,6 +50,8 @@ class Terms(nn.Module):
         Raises NonFiniteTerm for a term that is not finite.
         """
         found: dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
+        groups: dict[str, str] = {}
         by_task: dict[str, Tensor] = {}
         rest: Tensor | None = None
         for name, loss in self.losses.items():
@@ -53,12 +60,13 @@ class Terms(nn.Module):
             if group is not None and not present(loss, group, student, teachers, batch):
                 continue
             value = found[name] = loss(student, teachers, batch)
-            term = value_at(loss.config.weight, progress) * value
+            term = terms[name] = value_at(loss.config.weight, progress) * value
             if group is None:
                 rest = term if rest is None else rest + term
             else:
+                groups[name] = group
                 by_task[group] = by_task[group] + term if group in by_task else term
-        return Objective(_read(found, batch, step), by_task, rest)
+        return Objective(_read(found, batch, step), by_task, rest, terms, groups)
 
 
 def _read(found: Mapping[str, Tensor], batch: Batch, step: int) -> dict[str, float]:
