@@ -26,7 +26,7 @@ SMALLEST_PRODUCT = 1e-30
 class Diagnostics:
     """Means over the batches that were looked at, by sort and name.
 
-    gradient_norm: of each term, by its name. cosine: of two tasks' gradients, as `ner.risk`. agreement: share of the
+    gradient_norm: of each term, by its name. cosine: of two tasks' gradients, as `ner-risk`. agreement: share of the
     rows on which student and teacher name the same class, and entropy: of the teacher's probabilities, in nats, both
     as `teacher.task`, for tasks over classes.
     """
@@ -71,7 +71,7 @@ def gradient_numbers(objective: Objective, shared: Sequence[nn.Parameter]) -> tu
             by_group[group] = found if before is None else tuple(torch._foreach_add(before, found))
     squares = {name: inner(own, own) for name, own in by_group.items()}
     cosines = {
-        f"{a}.{b}": inner(by_group[a], by_group[b]) / (squares[a] * squares[b]).sqrt().clamp(min=SMALLEST_PRODUCT)
+        f"{a}-{b}": inner(by_group[a], by_group[b]) / (squares[a] * squares[b]).sqrt().clamp(min=SMALLEST_PRODUCT)
         for a, b in combinations(by_group, 2)
     }
     return {name: float(square.sqrt()) for name, square in norms.items()}, {n: float(c) for n, c in cosines.items()}

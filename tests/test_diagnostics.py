@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,13 @@ def test_norms_are_of_terms_and_cosines_of_groups() -> None:
     )
     norms, cosines = gradient_numbers(own, parameters)
     assert norms == pytest.approx({"labels": 3, "taught": 4, "names": 1, "outside": 2})
-    assert cosines == pytest.approx({"risk.ner": -3 / 5})  # (3, 4, 0) against (-1, 0, 0)
+    assert cosines == pytest.approx({"risk-ner": -3 / 5})  # (3, 4, 0) against (-1, 0, 0)
     assert all(parameter.grad is None for parameter in parameters)
 
 
 def test_a_group_without_a_gradient_has_the_cosine_zero() -> None:
     own, parameters = objective_of(("labels", "risk", [3.0, 0.0, 0.0]), ("names", "ner", [0.0, 0.0, 0.0]))
-    assert gradient_numbers(own, parameters)[1] == {"risk.ner": 0.0}
+    assert gradient_numbers(own, parameters)[1] == {"risk-ner": 0.0}
 
 
 def test_agreement_and_entropy_are_over_the_rows_of_both() -> None:
@@ -75,6 +76,7 @@ def test_a_run_is_the_same_with_and_without_them(project: Path, tmp_path: Path) 
     for every in (1, None):
         plain = plain_experiment() | {"seeds": [0]}
         plain["train"]["diagnose_every"] = every
+        plain["weighting"]["over"] = "parts"
         ready = make_ready(experiment(plain), project, Progress(disable=True))
         histories.append(run_seed(ready, 0, tmp_path / str(every), "trial", test=False).history)
         weights.append(checkpoint.load(tmp_path / str(every) / "student")[0])
@@ -82,5 +84,7 @@ def test_a_run_is_the_same_with_and_without_them(project: Path, tmp_path: Path) 
     looked, not_looked = (history[-1]["diagnostics"] for history in histories)
     assert not_looked == {}
     assert set(looked["gradient_norm"]) == set(plain_experiment()["losses"])
-    assert set(looked["cosine"]) == {"sentiment.ner", "sentiment.risk", "ner.risk"}
+    groups = ["sentiment.supervised", "ner.supervised", "ner.distilled", "risk.supervised", "risk.distilled"]
+    assert set(histories[0][-1]["weights"]) == set(groups)
+    assert {frozenset(name.split("-")) for name in looked["cosine"]} == {frozenset(p) for p in combinations(groups, 2)}
     assert set(looked["agreement"]) == {"bert.sentiment", "bert.ner", "net.risk"}

@@ -158,4 +158,11 @@ class TaskLossConfig(LossConfig):
 
 
 class WeightingConfig(Plugin):
-    """How the task groups are balanced."""
+    """How groups of terms are balanced.
+
+    over: `tasks`, the sum of each task's terms; `parts`, the supervised and the distilled terms of each task apart, as
+        `ner.supervised` and `ner.distilled`. A distilled part can reach 0, where learned weights run away but for their
+        bounds.
+    """
+
+    over: Literal["tasks", "parts"] = "tasks"
