@@ -121,7 +121,10 @@ class TeacherConfig(Plugin):
 
 
 class LossConfig(Plugin):
-    """A term of the objective. `weight` is its own coefficient, a number or a schedule."""
+    """A term of the objective.
+
+    weight: its own coefficient, a number or a schedule.
+    """
 
     weight: Coefficient = 1.0
 
@@ -145,7 +148,10 @@ class LossConfig(Plugin):
 
 
 class TaskLossConfig(LossConfig):
-    """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any."""
+    """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any.
+
+    task: its name in the experiment.
+    """
 
     logits: ClassVar[LogitsForm | None] = None
 
