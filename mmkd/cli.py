@@ -1,4 +1,4 @@
-"""The command line: check, plan, run, sweep, keep, tables, data, cache, schema, methods. Commands import what they need."""
+"""The command line: check, plan, run, sweep, keep, tables, data, cache, schema, methods; each imports what it needs."""
 
 from __future__ import annotations
 
