@@ -9,8 +9,7 @@ here.
 
 The paper's curriculum lets the strength rise with the epochs n, from 0 to 1 over the first L = 10 of them as
 (1 + cos(pi (1 + min(n, L) / L))) / 2, and leaves it at 1. A loss is not told of the run's progress, so the strength is
-one number here; 1 is the paper's after epoch L. raw starts at 1 as in the authors' code, where T is 15.6. The
-optimizer's weight decay, where it reaches the term's parameter, draws T to the middle of its span.
+one number here; 1 is the paper's after epoch L. raw starts at 1 as in the authors' code, where T is 15.6.
 """
 
 from __future__ import annotations

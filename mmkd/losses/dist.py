@@ -1,4 +1,4 @@
-"""`dist`: distillation from a stronger teacher (Huang, You, Wang, Qian and Xu 2022, 2205.10536, eq. 7 to 10).
+"""`dist`: distillation from a stronger teacher (Huang, You, Wang, Qian and Xu 2022, 2205.10536).
 
 beta inter + gamma intra, of the probabilities at temperature T as a matrix of rows and classes. inter: 1 less Pearson's
 correlation of the student's and the teacher's row, mean over rows; intra: the same of the columns, mean over classes.

@@ -1,4 +1,4 @@
-"""`dkd`: decoupled knowledge distillation (Zhao, Cui, Song, Qiu and Liang 2022, 2203.08679, eq. 7 and 8).
+"""`dkd`: decoupled knowledge distillation (Zhao, Cui, Song, Qiu and Liang 2022, 2203.08679, section 3).
 
 T^2 (alpha TCKD + beta NCKD), mean over rows, of the probabilities p (teacher) and q (student) at temperature T, with c
 the label: TCKD is the KL divergence of the two outcomes c and not c, [p_c, 1 - p_c] from [q_c, 1 - q_c]; NCKD is the

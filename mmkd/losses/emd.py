@@ -1,4 +1,4 @@
-"""`emd`: squared earth mover's distance of ordered classes (Hou, Yu and Samaras 2016, 1611.05916, section 3).
+"""`emd`: squared earth mover's distance of ordered classes (Hou, Yu and Samaras 2016, 1611.05916).
 
 The sum over k of (P(y <= k) - Q(y <= k))^2, of the teacher's and the student's cumulative probabilities, mean over
 rows. Between classes in a row, each one step from the next, the cost of moving one distribution into the other is a

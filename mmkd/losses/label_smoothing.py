@@ -2,8 +2,8 @@
 
 Cross-entropy with (1 - smoothing) of the label and smoothing / K of every class, the label's too, mean over labelled
 rows. It takes the place of `supervised`, and is distillation from a teacher that holds all classes equally likely: what
-a teacher's probabilities teach beyond it comes from the teacher. Some public code shares the smoothing among the other
-K - 1 classes alone, which is the same with a smoothing of (K - 1) / K as much.
+a teacher's probabilities teach beyond it comes from the teacher. Some public code spreads its number over the other
+K - 1 classes alone: the same labels have a number there that is (K - 1) / K of ours.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """`logit_mse`: regression of the teacher's logits (Ba and Caruana 2014, 1312.6184, eq. 1; Kim, Oh, Kim, Cho and Yun
-2021, 2105.08919, eq. 4).
+2021, 2105.08919).
 
 The squared difference of the logits, mean over rows and classes. The first paper takes half the sum over classes, the
 second the sum; we take the mean, so that the term's size does not grow with the number of classes. For a temperature
 much above the logits, Hinton's loss tends to half of this one, less half the square of the mean difference of a row
-(the second paper's section 3.1): a number that is added to all logits of one network changes nothing there, and
-something here. Logits of different networks may lie on very different scales, which this loss asks the student to copy.
+(the second paper): a number that is added to all logits of one network changes nothing there, and something here.
+Logits of different networks may lie on very different scales, which this loss asks the student to copy.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ classes:
   batch    ||P P^t - Q Q^t||^2 / R, how alike the rows are;
   classes  ||P^t P - Q^t Q||^2 / K, how the classes go together; ||.||^2 is the sum of the squared entries.
 As in the paper the entries of P^t P are sums over rows, so that the class level grows with the square of R, and the
-batch level with R. The factor T^2 is the authors' code's. That code leaves out of the batch and class level what the
-teacher is surest of, the half of the rows and of the classes, and trains on a weak and a strong view of each image at
-once: the views are `augment`'s here, and all rows and classes count.
+batch level with R. The factor T^2 is the authors' code's. That code also trains on a weak and a strong view of each
+image at once, and masks by the teacher's confidence: the views are `augment`'s here, and all rows and classes count.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field, Strict
 from torch import Tensor
@@ -77,6 +77,12 @@ def mlld(
         log_student, log_teacher = ((logits / temperature).log_softmax(-1) for logits in (student, teacher))
         p, q = log_teacher.exp(), log_student.exp()
         value = value + instance * temperature**2 * mean_or_zero(kl_divergence(log_teacher, log_student))
-        value = value + batch * (p @ p.T - q @ q.T).square().sum() / max(len(p), 1)
-        value = value + classes * (p.T @ p - q.T @ q).square().sum() / p.shape[1]
+        value = value + batch * (products(p) - products(q)).square().sum() / max(len(p), 1)
+        value = value + classes * (products(p.T) - products(q.T)).square().sum() / p.shape[1]
     return value
+
+
+def products(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N N"]:
+    """Inner products of all pairs of rows, in the rows' own precision: autocast would multiply in half of it."""
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows @ rows.T

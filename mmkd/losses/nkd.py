@@ -6,8 +6,8 @@ temperature T, each of which sums to 1. In a plain cross-entropy the student's a
 1 - q_c and 1 - p_c, and cannot agree before the label does.
 
 Both parts are cross-entropies, as in the paper: a student that says what the teacher says has a value above 0, and on
-the label a gradient too, which asks for q_c = 1. Some public code drops the label's part, applies T to it, or hides the
-label by taking 1000 from its logit.
+the label a gradient too, which asks for q_c = 1. Some public code hides the label in the second part by taking 1000
+from its logit, which is not enough for logits that lie further apart; here it is left out.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 T^2 KL(teacher || student) between the two outcomes y <= k and y > k of each of the K - 1 thresholds, mean over rows and
 thresholds, of the probabilities at temperature T. We know no paper of this loss: it is `binary_kl`'s formula on the
-cumulative probabilities of a threshold model (McCullagh 1980, J. R. Stat. Soc. B 42, 109-142), which regard a K-class
+cumulative probabilities of a threshold model (McCullagh 1980, J. R. Stat. Soc. B 42, 109-142), which takes a K-class
 problem as K - 1 questions of yes or no (Frank and Hall 2001, ECML). A student that moves probability to a distant class
 is wrong at every threshold between, and pays at each; `logit_kl` does not know which classes are near.
 

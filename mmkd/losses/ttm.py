@@ -8,8 +8,8 @@ unsure.
 
 `weighted` is WTTM (section 4, eq. 22): each row's divergence times U, which lies between 1 and K^(1 - 1/T) for T above
 1 and is largest where the teacher is unsure. Neither has a factor T^2: with a high T the teacher becomes uniform and
-the student's gradient does not shrink. Where the teacher's own probabilities are what the student says, the value is 0
-at T = 1 only.
+the student's gradient does not shrink. A student that says what the teacher says has the value 0 at T = 1, and in
+general at no other.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ c_t are the student's and the teacher's cross-entropy with the label, without a 
 the label better than the teacher does, soft labels mostly add bias, and the row counts little; the weight never
 exceeds 1.
 
-The weight is held fixed when the gradient is taken, as in the authors' code: it chooses among rows, and is nothing
-that the student should learn to lower. As in the paper the soft labels' loss is a cross-entropy, which
-is not 0 where student and teacher agree, but has no gradient there. The authors' code adds 1e-7 to c_t; here a teacher
-that is sure of the label in the arithmetic's precision gives the weight 1, or 0 where the student is too.
+The weight is held fixed when the gradient is taken, as in the authors' code: it chooses among rows, and is nothing that
+the student should learn to lower. As in the paper the soft labels' loss is a cross-entropy, which is not 0 where
+student and teacher agree, but has no gradient there. The authors' code adds 1e-7 to c_t; here a teacher that is sure of
+the label in the arithmetic's precision gives the weight 1, or 0 where the student is too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mmkd.types import Batch, Outputs
 class Config(TaskLossConfig):
     """Learn from a teacher's probabilities, most where the student does not know the label yet.
 
-    temperature: of the soft labels. The paper adds 2.5 times this term to the loss of the labels.
+    temperature: of the soft labels. The authors' code adds 2.5 times this term to the loss of the labels.
     """
 
     logits: ClassVar[LogitsForm | None] = "classes"

@@ -11,7 +11,7 @@ from mmkd.losses.logit_kl import logit_kl
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_with_the_teachers_rest_for_beta_it_is_hintons_loss(temperature: float) -> None:
-    """KL = TCKD + (1 - p_c) NCKD, row by row (the paper's eq. 6)."""
+    """KL = TCKD + (1 - p_c) NCKD, row by row (the paper's section 3.1)."""
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 8, 5, generator=generator, dtype=torch.float64) * 3
     labels = torch.randint(5, (8,), generator=generator)

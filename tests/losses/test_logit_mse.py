@@ -9,7 +9,7 @@ from mmkd.losses.logit_mse import logit_mse
 
 
 def test_hintons_loss_tends_to_half_of_it_but_for_the_mean() -> None:
-    """T^2 KL -> (mean square - square of the mean) / 2 of the difference (2105.08919, section 3.1)."""
+    """T^2 KL -> (mean square - square of the mean) / 2 of the difference (2105.08919)."""
     student, teacher = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mean = (student - teacher).mean(-1).square().mean()
     expected = (logit_mse(student, teacher) - mean) / 2

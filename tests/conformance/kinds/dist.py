@@ -1,4 +1,4 @@
-"""beta inter + gamma intra: 1 - Pearson's correlation of rows and of columns (2205.10536, eq. 7 to 10)."""
+"""beta inter + gamma intra: 1 - Pearson's correlation of rows and of columns (2205.10536)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T^2 (alpha TCKD + beta NCKD), mean over rows (2203.08679, eq. 7 and 8)."""
+"""T^2 (alpha TCKD + beta NCKD), mean over rows (2203.08679, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sum of squared differences of cumulative probabilities, mean over rows (1611.05916, section 3)."""
+"""Sum of squared differences of cumulative probabilities, mean over rows (1611.05916)."""
 
 from __future__ import annotations
 
