@@ -114,8 +114,8 @@ def train(
                 watch("student")
                 with accelerator.autocast():
                     student = network(batch)
-                    watch("losses")
-                    objective = players.terms(student, said, batch, done, step)
+                watch("losses")  # in full precision: half of it would round projections and products of features
+                objective = players.terms(student, said, batch, done, step)
                 if settings.diagnose_every is not None and looked != step and step % settings.diagnose_every == 0:
                     watch("diagnostics")
                     diagnostics.look(objective, shared, student, said, batch, players.tasks)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 import mmkd.train as loop
@@ -75,6 +76,19 @@ def test_the_seed_determines_the_weights_bit_by_bit(tmp_path: Path):
     assert same_weights(found[0].weights, found[1].weights)
     assert found[0].history == found[1].history
     assert not same_weights(found[0].weights, found[2].weights)
+
+
+def test_losses_are_computed_in_full_precision_whatever_the_network_is(tmp_path: Path):
+    corpus, within = corpus_of(tmp_path), []
+    players = players_of(corpus)
+    for module in (players.network, players.terms):
+        module.register_forward_pre_hook(lambda *_: within.append(torch.is_autocast_enabled("cpu")))
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    AcceleratorState._reset_state()
+    half = Accelerator(cpu=True, mixed_precision="bf16")
+    train(players, lambda epoch: corpus, corpus, settings, 0, half, tmp_path / "logs")
+    AcceleratorState._reset_state()
+    assert within[:4] == [True, False, True, False]
 
 
 def test_workers_do_not_change_the_weights(tmp_path: Path):

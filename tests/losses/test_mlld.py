@@ -23,13 +23,3 @@ def test_the_batch_level_does_not_see_which_class_is_which() -> None:
     assert mlld(exchanged, teacher, (2.0,), instance=0.0, batch=0.0) > 1e-3
     assert mlld(teacher.flip(0), teacher, (2.0,), instance=0.0, batch=0.0) < 1e-20
     assert mlld(teacher.flip(0), teacher, (2.0,), instance=0.0, classes=0.0) > 1e-3
-
-
-def test_autocast_does_not_round_the_products() -> None:
-    """The loop computes losses within it; the student is nearly done, where half precision would see nothing."""
-    teacher = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
-    student = teacher + 1e-3 * torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
-    expected = mlld(student, teacher, (2.0,), instance=0.0)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = mlld(student, teacher, (2.0,), instance=0.0)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
