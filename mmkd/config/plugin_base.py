@@ -39,12 +39,14 @@ class StudentNeeds:
 
 class TaskConfig(Plugin):
     """A task: what is predicted for each example or for each word of it. `logits`: how its logits are to be read.
+    `ordered`: its labels stand from lowest to highest.
 
     labels: their names, in the order of the logits; null: as the first data set that labels the task has them.
     """
 
     level: ClassVar[Literal["example", "word"]]
     logits: ClassVar[LogitsForm] = "classes"
+    ordered: ClassVar[bool] = False
 
     labels: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)] | None = None
 
@@ -149,11 +151,13 @@ class LossConfig(Plugin):
 
 class TaskLossConfig(LossConfig):
     """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any.
+    `ordered`: only classes with an order have what it reads.
 
     task: its name in the experiment.
     """
 
     logits: ClassVar[LogitsForm | None] = None
+    ordered: ClassVar[bool] = False
 
     task: str
 

@@ -29,8 +29,9 @@ def labelled_rows(task: Task, batch: Batch, student: Outputs) -> tuple[Tensor, T
 
 def ordered(task: Task, loss: str) -> Task:
     """The task, if its classes have an order; ValueError otherwise. loss: the kind that asks."""
-    if task.config.kind != "ordinal":
-        raise ValueError(f"{loss}: the task `{task.name}` is of the kind {task.config.kind}; expected kind ordinal")
+    if not task.config.ordered:
+        found = f"the task `{task.name}` is of the kind {task.config.kind}"
+        raise ValueError(f"{loss}: {found}; expected one whose classes have an order, for example ordinal")
     return task
 
 

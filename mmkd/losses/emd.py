@@ -28,6 +28,7 @@ class Config(TaskLossConfig):
     """Learn ordered classes from a teacher's probabilities, where a distant class is worse than a near one."""
 
     logits: ClassVar[LogitsForm | None] = "classes"
+    ordered: ClassVar[bool] = True
 
     kind: Literal["emd"] = "emd"
     teacher: str

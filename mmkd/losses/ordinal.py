@@ -34,6 +34,7 @@ class Config(TaskLossConfig):
     """
 
     logits: ClassVar[LogitsForm | None] = "classes"
+    ordered: ClassVar[bool] = True
 
     kind: Literal["ordinal"] = "ordinal"
     teacher: str

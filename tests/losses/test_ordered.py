@@ -53,5 +53,5 @@ def test_a_student_that_is_surely_wrong_has_a_gradient() -> None:
 @pytest.mark.parametrize("module", [ordinal_module, emd_module], ids=["ordinal", "emd"])
 def test_classes_without_an_order_are_refused(module: ModuleType, scene: Callable) -> None:
     config = module.Config(task="sentiment", teacher="bert")
-    with pytest.raises(ValueError, match=r"sentiment.*classify.*expected kind ordinal"):
+    with pytest.raises(ValueError, match=r"sentiment.*classify.*expected one whose classes have an order"):
         module.Loss(config, scene().setting)
