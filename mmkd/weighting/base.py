@@ -41,5 +41,5 @@ class Weighting(nn.Module, abc.ABC):
             the heads, part of the graph of every group.
         """
 
-    def end_epoch(self) -> None:  # noqa: B027  # most weightings have nothing to do
+    def end_epoch(self) -> None:
         """Called once after the last step of each epoch; a weighting that goes by epochs overrides it."""

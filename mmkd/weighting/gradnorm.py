@@ -1,8 +1,9 @@
 """`gradnorm`: gradient normalisation (Chen et al. 2018, 1711.02257, algorithm 1, eq. 2).
 
 The weights w move so that the weighted gradients' norms G_k = |w_k g_k| follow the tasks' pace of training: by plain
-gradient descent on the sum of |G_k - mean(G) r_k^alpha|, its target constant, r_k = (L_k / L_k(0)) / (their mean). After
-each step they are scaled to keep their sum. Each step's losses have the weights before the step, as in algorithm 1.
+gradient descent on the sum of |G_k - mean(G) r_k^alpha|, its target constant, with r_k = (L_k / L_k(0)) / (the mean of
+these). After each step they are scaled to keep their sum. Each step's losses have the weights before the step, as in
+algorithm 1.
 
 g_k: the gradients at all shared parameters; the paper takes a layer of them, its last. All is over the tasks of the
 batch: their sum is kept, so that an absent task's weight stays as it is and all together sum to the number of tasks. A

@@ -45,8 +45,8 @@ class Weighting(base.Weighting):
         """Gradient of the weighted sum, the log-weights and the rest; the weights are exp(s)."""
         own = dict(zip(self.tasks, self.log_weights, strict=True))
         with torch.no_grad():  # not a clamp in the formula, whose gradient would be 0 beyond the bound for good
-            for log_weight in self.log_weights:
-                log_weight.clamp_(-self.config.bound, self.config.bound)
+            for task in by_task:
+                own[task].clamp_(-self.config.bound, self.config.bound)
         terms = [torch.exp(own[task]) * loss - own[task] for task, loss in by_task.items()]
         if rest is not None:
             terms.append(rest)

@@ -4,8 +4,10 @@ At every step the weights are softmax(z) over the tasks of the batch, z standard
 1, as in the paper.
 """
 
-@HEAD
-from typing import Annotated
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field

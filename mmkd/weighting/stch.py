@@ -1,7 +1,7 @@
 """`stch`: smooth Tchebycheff scalarization (Lin et al. 2024, 2402.19078, eq. 6).
 
-The objective is mu log sum_k exp(p_k (L_k - z_k) / mu): a smooth form of the greatest p_k (L_k - z_k), which it nears as
-mu falls. p: preferences, which sum to 1 over the tasks of the batch; z: the least losses that can be hoped for. Its
+The objective is mu log sum_k exp(p_k (L_k - z_k) / mu): a smooth form of the greatest p_k (L_k - z_k), which it nears
+as mu falls. p: preferences, which sum to 1 over the tasks of the batch; z: the least losses that can be hoped for. Its
 gradient has the weights p_k softmax(p (L - z) / mu)_k. LibMTL takes the logarithms of losses, and reference points
 from a warm-up, instead of z; the paper's equation does not.
 """
