@@ -44,24 +44,27 @@ def fair(gramian: np.ndarray, alpha: float) -> np.ndarray:
     power = 1 / alpha
     # Weights scale by a power of the size of all gradients: taken out here, put back at the end.
     size = np.exp(np.log(norms).mean())
-    factors = (norms / size) ** (power - 1)
+    factors = (power - 1) * np.log(norms / size)
     values, vectors = np.linalg.eigh(gramian[np.ix_(moving, moving)] / np.outer(norms, norms))
     cosines = vectors * values.clip(min=THINNEST) @ vectors.T
 
-    def slope(b: np.ndarray) -> np.ndarray:
-        found: np.ndarray = cosines @ b - factors * b**-power
+    def pull(b: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.exp(factors - power * np.log(b))
         return found
 
-    b = factors ** (1 / (1 + power))
+    def rises(b: np.ndarray, step: np.ndarray) -> bool:
+        return bool((cosines @ b - pull(b)) @ step > 0)
+
+    b = np.exp(factors / (1 + power))
     for _ in range(200):
-        curvature = cosines + np.diag(power * factors * b ** (-power - 1))
-        step = -np.linalg.solve(curvature, slope(b))
+        curvature = cosines + np.diag(power * pull(b) / b)
+        step = np.linalg.solve(curvature, pull(b) - cosines @ b)
         if np.abs(step / b).max() < 1e-14:
             break
         length = 1.0
         # Of a convex function the slope along a descending line is negative up to its lowest point there.
-        while length > 1e-12 and ((b + length * step <= b / 10).any() or slope(b + length * step) @ step > 0):
+        while length > 1e-12 and ((b + length * step <= b / 10).any() or rises(b + length * step, step)):
             length /= 2
         b = b + length * step
-    weights[moving] = b / norms * size ** ((1 - power) / (1 + power))
+    weights[moving] = b / norms * size ** ((power - 1) / (1 + power))
     return weights

@@ -13,22 +13,22 @@ as good as 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from mmkd.config.plugin_base import WeightingConfig
-from mmkd.config.section import PositiveFloat
 from mmkd.weighting import base
 from mmkd.weighting._gramian import fair
 from mmkd.weighting._torchjd import by_gramian, combine_gradients
 
 
 class Config(WeightingConfig):
-    """alpha: the more, the more the task that gains least counts."""
+    """alpha: the more, the more the task that gains least counts. At least 0.05, where it is close to the plain sum."""
 
     kind: Literal["fairgrad"] = "fairgrad"
-    alpha: PositiveFloat = 1.0
+    alpha: Annotated[float, Field(ge=0.05)] = 1.0
 
 
 class Weighting(base.Weighting):
