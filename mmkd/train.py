@@ -139,6 +139,7 @@ def train(
                     step += 1
                     progress(step, per_epoch * settings.epochs)
                 watch("loading")
+            players.weighting.end_epoch()
             sums = Sums.together(told_by_all(sums, accelerator))
             entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen(), "diagnostics": diagnostics.means()}
             watch("evaluation")

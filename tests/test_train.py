@@ -235,6 +235,26 @@ def test_a_step_after_every_accumulated_group_and_at_the_end_of_an_epoch(
     assert totals == [*((n, 6) for n in range(1, 7)), (6, 6)]  # and once more, that the run has ended
 
 
+def test_the_weighting_hears_of_the_end_of_each_epoch(tmp_path: Path):
+    """After its last step, and before the next one's first."""
+
+    class Listening(fixed.Weighting):
+        def __init__(self) -> None:
+            super().__init__(fixed.Config(), list(TASKS))
+            self.heard: list[str] = []
+
+        def backward(self, *arguments: Any) -> dict[str, float]:
+            self.heard.append("step")
+            return super().backward(*arguments)
+
+        def end_epoch(self) -> None:
+            self.heard.append("end")
+
+    corpus, weighting = corpus_of(tmp_path), Listening()  # 20 rows: 2 batches of 10
+    run(players_of(corpus, weighting=weighting), corpus, tmp_path, settings=Train(epochs=3, batch_size=10))
+    assert weighting.heard == ["step", "step", "end"] * 3
+
+
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")
 def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     corpus = corpus_of(tmp_path)

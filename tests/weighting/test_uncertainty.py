@@ -122,7 +122,7 @@ def test_control_a_clamp_in_the_formula(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_control_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Weighting, "_keep_bounded", lambda weighting: None)
+    monkeypatch.setattr(Weighting, "_keep_bounded", lambda weighting, log_variances: None)
     with pytest.raises(AssertionError):
         test_a_loss_that_reaches_zero_stays_bounded_and_comes_back()
 
