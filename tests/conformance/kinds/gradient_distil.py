@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from conformance.loops import Row, dot, mean, pooled_rows, softmax
+from conformance.loops import Row, dot, linear, mean, pooled_rows, softmax
 from conformance.scene import Scene
 from mmkd.losses.gradient_distil import Loss
 
@@ -16,17 +16,20 @@ CASES = {
     "plain": {"text": "clip", "image": "clip"},
     "temperature": {"text": "clip", "image": "clip", "temperature": 0.5},
 }
-AGREES = True  # at one temperature for both, and one width
+AGREES = True  # at one temperature for both, and one width; tests/losses/test_joint_teachers.py has others
 ONE_ROW = "zero"
 
 
 def formula(loss: Loss, scene: Scene) -> Tensor:
     """Scalar by scalar."""
     own, T = loss.config, loss.config.temperature
+    other = T if own.teacher_temperature is None else own.teacher_temperature
     rows = pooled_rows(scene, ("student", "text"), ("student", "image"), (own.text, "text"), (own.image, "image"))
     texts, images, taught_texts, taught_images = (list(column) for column in zip(*rows, strict=True))
+    if isinstance(loss.text, torch.nn.Linear):
+        texts, images = [linear(loss.text, row) for row in texts], [linear(loss.image, row) for row in images]
     student = gradients(texts, images, T)
-    teacher = gradients(fixed(taught_texts), fixed(taught_images), T)
+    teacher = gradients(fixed(taught_texts), fixed(taught_images), other)
     return sum(
         mean([(a - b.detach()) ** 2 for a, b in zip(one, other, strict=True)])
         for one, other in zip(student, teacher, strict=True)
