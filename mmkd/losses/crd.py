@@ -3,7 +3,8 @@
 A critic h says how likely a student's and a teacher's feature are of one example. With s, t the two features, linearly
 projected and of length 1, N negatives and M features that they are drawn from,
 h(t, s) = exp(<t, s> / T) / (exp(<t, s> / T) + N / M), and the loss of example i is
--log h(t_i, s_i) - sum over its N negatives of log(1 - h(t_j, s_i)), mean over examples (eq. 10, 18 and 19).
+-log h(t_i, s_i) - sum over its N negatives of log(1 - h(t_j, s_i)), mean over examples (eq. 18 and
+19).
 
 The paper's memory holds a projected feature of every training example, drawn nearer by momentum when the example comes
 again, and N negatives are drawn from it. Here it is a queue of the last M teacher features, the batch's own among them,
@@ -11,9 +12,9 @@ as the teacher gave them: they do not age, for the teacher stays as it is, and t
 of them but the example's own, by its row, are negatives, so N / M goes to 1 as the queue fills. Nothing is drawn. The
 queue is a buffer, part of the term's state. A training set smaller than the queue is in it more than once.
 
-The authors' code differs from the paper: it divides exp(.) by a constant, M times the mean of the first batch, and adds
-the same loss with the roles of student and teacher exchanged. Without the constant the value grows with the memory: it
-starts near M log 2, so that a `weight` near 1 / M suits it, where the paper's is 0.8.
+The authors' code differs from the paper: it divides exp(.) by a constant, M times its mean over the first batch, and
+adds the same loss with the roles of student and teacher exchanged. Without the constant the value grows with the
+memory: full, it starts near M log 2, so that a `weight` near 1 / M suits it, where the paper's is 0.8.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ mean of the contrastive losses image -> text and text -> image at temperature T,
 element of dL/dv between student and teacher, plus that of dL/ds. In closed form, with p the softmax over texts of each
 image's cosines over T, q that over images of each text's, and B examples,
 dL/dv_k = sum over b of ((p_k[b] - [k = b]) + (q_b[k] - [k = b])) s_b / (2 B T), and dL/ds_k likewise. The authors' code
-compares the gradients of the two directions each by itself, and so has four errors; we take the paper's gradient of
-their mean. Gradients of a mean over B are small, and their squares smaller: the paper weights the term by 1e8.
+compares the gradients of the two directions each by itself, and so has four errors, and divides by CLIP's logit scale
+where the formula divides by its inverse, T; we take the gradient of L as it stands. Gradients of a mean over B are
+small, and their squares smaller: the paper weights the term by 1e8, with the code's scale. Look at the value first.
 
 Student and teacher are compared element by element, so a linear projection brings the student's features to the joint
 space where widths differ; where they are the same, there is none.
@@ -34,7 +35,7 @@ class Config(JointConfig):
 
     text, image: whose pooled features of each modality; as a rule one teacher, named twice.
     temperature: divides the student's cosines. teacher_temperature: the teacher's; null: the same.
-    The paper's `weight` is 1e8.
+    The value is tiny where the batch is large: `weight` has to make up for it.
     """
 
     kind: Literal["gradient_distil"] = "gradient_distil"

@@ -5,7 +5,7 @@ text and v', s' the teacher's, image -> text is the mean over examples of
 -log(exp(cos(v_k, s'_k) / T) / sum over b of exp(cos(v_k, s'_b) / T)), text -> image the same of s_k and v', and the
 loss half of each. A linear projection brings each feature of the student to the space of the teacher that it is
 compared with; in the paper student and teacher share their width or are projected. So the two teachers need not share
-a space.
+a space. The authors' code multiplies by the logarithm of the scale 1 / T, where CLIP takes its exponential.
 """
 
 from __future__ import annotations

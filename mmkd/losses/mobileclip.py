@@ -4,8 +4,9 @@ S(a, b; T) is the matrix of cosines of the rows of a with those of b over the te
 MobileCLIP (Vasu et al. 2024, 2311.17049, section 4, distillation loss) takes the mean over rows of
 KL(S(teacher) || S(student)), image -> text and text -> image, half of each; the teacher and the student have their own
 temperatures, the inverse of CLIP's logit scale. The contrastive relational distillation of CLIP-KD (2307.12732) is the
-same with the two directions summed, so twice the value. The paper averages over the members of an ensemble of teachers:
-as many terms. Student's temperatures are learned in both papers; here they are set.
+same with the two directions summed, so twice the value; the code of its authors takes half of each too. MobileCLIP
+averages over the members of an ensemble of teachers: here as many terms, with their weights. The student's temperature
+is learned in both papers; here it is set.
 
 Two teachers trained apart share no space: for them there is `affinity`.
 """

@@ -7,7 +7,7 @@ distinct examples; mu is the mean over the same pairs. The paper sums over them;
 size does not grow with the batch.
 
 The authors' code and RepDistiller take the mean over all B^2 pairs and B^3 triples, those of an example with itself
-included, which add zeros to the sum and count in the mean. RepDistiller is NaN at one row, where mu is 0 / 0.
+included, which add zeros to the sum and count in the mean. RepDistiller is NaN at one row, where mu is a mean of none.
 """
 
 from __future__ import annotations
