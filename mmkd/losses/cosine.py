@@ -1,7 +1,7 @@
 """`cosine`: a hidden layer of the student, linearly projected, points the way of a teacher's, position by position.
 
 1 - cos(projected student, teacher), mean over positions: the cosine embedding loss over hidden states of DistilBERT
-(Sanh et al. 2019, 1910.01108, section 3). There both networks are of one width and no projection stands between, and
+(Sanh et al. 2019, 1910.01108). There both networks are of one width and no projection stands between, and
 the term is one of three, beside a cross-entropy with the teacher (`logit_kl`) and the student's own training loss.
 """
 

@@ -1,10 +1,11 @@
-"""`pkd`: patient knowledge distillation, the direction of an example's state at several layers (1908.09355, eq. 7).
+"""`pkd`: patient knowledge distillation, the direction of an example's state at several layers (1908.09355).
 
-Sun et al. 2019: sum over layer pairs of || h_S / ||h_S||_2 - h_T / ||h_T||_2 ||_2^2, h being the [CLS] state of a
-layer. Here positions are words and no [CLS] is among them, so h is the mean over the words that both tokenizers kept;
-for images, over the grid. The paper's networks are of one width; we project the student's h linearly, one projection
-for each pair. We take the mean over examples for the paper's sum. The authors' code takes the mean over the width too,
-which makes the term smaller by the width; we keep the equation, so that a pair's value lies between 0 and 4.
+Sun et al. 2019, section 3.2: sum over layer pairs of || h_S / ||h_S||_2 - h_T / ||h_T||_2 ||_2^2, h being the [CLS]
+state of a layer. Here positions are words and no [CLS] is among them, so h is the mean over the words that both
+tokenizers kept; for images, over the grid. The paper's networks are of one width; we project the student's h linearly,
+one projection for each pair. We take the mean over examples for the paper's sum. The authors' code takes the mean over
+the width too, which makes the term smaller by the width; we keep the equation, so that a pair's value lies between 0
+and 4.
 """
 
 from __future__ import annotations

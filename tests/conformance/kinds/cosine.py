@@ -1,4 +1,4 @@
-"""1 - cosine of projected hidden states, mean over positions (1910.01108, section 3)."""
+"""1 - cosine of projected hidden states, mean over positions (1910.01108)."""
 
 from __future__ import annotations
 

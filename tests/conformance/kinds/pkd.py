@@ -1,4 +1,4 @@
-"""Squared distance of mean states of length 1, summed over layer pairs (1908.09355, eq. 7)."""
+"""Squared distance of mean states of length 1, summed over layer pairs (1908.09355, section 3.2)."""
 
 from __future__ import annotations
 
