@@ -1,8 +1,8 @@
 """`ab`: the student's projected features have the signs of a teacher's, by a margin (Heo et al. 2019, 1811.03233).
 
-Knowledge transfer via distillation of activation boundaries, the alternative loss (a hinge in place of
-the difference of activations, which has no gradient): with the teacher's feature t before its nonlinearity and the
-student's s, projected, max(0, mu - s)^2 where t > 0, and max(0, mu + s)^2 elsewhere. How large t is plays no part.
+Knowledge transfer via distillation of activation boundaries, the alternative loss, a hinge in place of the difference
+of who is active, which has no gradient: with the teacher's feature t before its nonlinearity and the student's s,
+projected, max(0, mu - s)^2 where t > 0, and max(0, mu + s)^2 elsewhere. How large t is plays no part.
 The paper sums over neurons; we take the mean per element, as `hint` does. Its connector has a batch normalisation
 after the projection, and there the term trains the student alone, before any label; here it is a term as any other.
 """

@@ -4,8 +4,8 @@ Neuron selectivity transfer. A channel is a sample: its activations over the pos
 1. The term is the squared maximum mean discrepancy of the student's channels and the teacher's:
 mean k(t, t') + mean k(s, s') - 2 mean k(t, s), over all pairs, with the polynomial kernel k(x, y) = (x . y + c)^d.
 The numbers of channels may differ, so there is no projection. Mean over examples; the paper's factor lambda / 2 is
-`weight`. RepDistiller's code can leave out the teacher's own pairs, which have no
-gradient; here they stay in, so that equal patterns have the distance 0.
+`weight`. RepDistiller's code can leave out the teacher's own pairs, which have no gradient; here they stay in, so that
+equal patterns have the distance 0.
 
 For images a channel's activations go over the grid; for words, over the kept words of an example.
 """
