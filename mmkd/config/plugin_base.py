@@ -13,6 +13,9 @@ from mmkd.config.section import Names, NonNegativeFloat, Plugin, PositiveFloat, 
 
 Modality = Literal["text", "image"]
 
+Layer = Annotated[int, Field(ge=0)]
+LayerPair = Annotated[tuple[Layer, Layer], Strict(False)]
+
 LogitsForm = Literal["classes", "labels", "value"]
 """What K logits say. classes: one of K holds, with the probabilities softmax(logits); labels: each of K holds or not,
 whatever the others do, with the probabilities sigmoid(logits); value: K is 1, and the logit is the value itself."""
@@ -165,6 +168,47 @@ class TaskLossConfig(LossConfig):
     def group(self) -> str | None:
         """The term's own task."""
         return self.task
+
+
+class LayerLossConfig(LossConfig):
+    """A term between a hidden layer of the student and one of a teacher, of the same modality.
+
+    layer: the teacher's, counted from 0. student_layer: the student's; null is its last.
+    """
+
+    teacher: str
+    layer: Layer
+    modality: Modality
+    student_layer: Layer | None = None
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """The teacher's layer."""
+        return (TeacherNeeds(self.teacher, layers=(self.layer,), modality=self.modality),)
+
+    def student_needs(self) -> StudentNeeds:
+        """The student's layer."""
+        return StudentNeeds(modalities=(self.modality,), layers=((self.modality, self.student_layer),))
+
+
+class LayerPairsLossConfig(LossConfig):
+    """A term over pairs of hidden layers, of the student and of a teacher, of the same modality.
+
+    pairs: of numbers, counted from 0: the student's layer, then the teacher's that it learns from.
+    """
+
+    teacher: str
+    modality: Modality
+    pairs: Annotated[tuple[LayerPair, ...], Strict(False), Field(min_length=1)]
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """The teacher's layers."""
+        layers = tuple(sorted({layer for _, layer in self.pairs}))
+        return (TeacherNeeds(self.teacher, layers=layers, modality=self.modality),)
+
+    def student_needs(self) -> StudentNeeds:
+        """The student's layers."""
+        layers = sorted({layer for layer, _ in self.pairs})
+        return StudentNeeds(modalities=(self.modality,), layers=tuple((self.modality, layer) for layer in layers))
 
 
 class WeightingConfig(Plugin):

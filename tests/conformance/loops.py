@@ -117,6 +117,7 @@ def mean(values: Sequence[Tensor]) -> Tensor:
     return sum(values, torch.zeros((), dtype=torch.float64)) / len(values)
 
 
+<<<<<<< HEAD
 def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = None) -> tuple[list[Row], list[Row]]:
     """Student's and teacher's features of every example that has both; the teacher's without a gradient.
 
@@ -131,3 +132,47 @@ def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = No
             students.append(scalars(feature[example]))
             targets.append(scalars(voice.pooled[modality][example].detach()))
     return students, targets
+=======
+def kept_positions(
+    scene: Scene, teacher: str, modality: str, student_layer: int, layer: int
+) -> dict[int, list[tuple[int, Row, Row]]]:
+    """Example -> (place, student's features, teacher's without a gradient), at each position that both have.
+
+    Examples without such a position are left out. Of an image, the student's 4 x 4 cells are first averaged to the
+    teacher's 2 x 2, in blocks of four.
+    """
+    own, target = scene.student.hidden[modality][student_layer], scene.teachers[teacher].hidden[modality][layer]
+    found: dict[int, list[tuple[int, Row, Row]]] = {}
+    for example in examples_with(scene, ("student", modality), (teacher, modality)):
+        for place in range(target.mask.shape[1]):
+            if not target.mask[example, place]:
+                continue
+            if modality == "image":
+                i, j = divmod(place, 2)
+                cells = [4 * (2 * i + a) + 2 * j + b for a in range(2) for b in range(2)]
+                columns = zip(*(scalars(own.values[example, cell]) for cell in cells), strict=True)
+                row = [mean(column) for column in columns]
+            elif own.mask[example, place]:
+                row = scalars(own.values[example, place])
+            else:
+                continue
+            found.setdefault(example, []).append((place, row, scalars(target.values[example, place].detach())))
+    return found
+
+
+def position_rows(scene: Scene, teacher: str, modality: str, student_layer: int, layer: int) -> list[tuple[Row, Row]]:
+    """The student's and the teacher's features of every example, at each position that both have."""
+    kept = kept_positions(scene, teacher, modality, student_layer, layer)
+    return [(row, target) for rows in kept.values() for _, row, target in rows]
+
+
+def length_one(row: Sequence[Tensor]) -> Row:
+    """A vector over its length."""
+    length = torch.sqrt(dot(row, row))
+    return [value / length for value in row]
+
+
+def squared_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """Squared Euclidean distance."""
+    return sum(((x - y) ** 2 for x, y in zip(a, b, strict=True)), torch.zeros((), dtype=torch.float64))
+>>>>>>> features

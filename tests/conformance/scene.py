@@ -20,11 +20,21 @@ from mmkd.types import Batch, Hidden, Outputs, OutputShape
 B, W, WIDTH = 7, 4, 5
 CLASSES = {"sentiment": 3, "risk": 4, "ner": 3}
 LOGITS = {**CLASSES, "topics": 3, "stress": 1}
+<<<<<<< HEAD
 WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}, "clip": {"text": 3, "image": 3}}
 POOLED = {"student": WIDTH, "bert": 6, "vit": 2, "clip": WIDTH}
 GRIDS = {"student": (4, 4), "vit": (2, 2), "clip": (2, 2)}
 LAYERS = {"student": 1, "bert": 3, "vit": 2, "clip": 2}
 TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
+=======
+WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}}
+POOLED = {"student": WIDTH, "bert": 6, "vit": 2}
+GRIDS = {"student": (4, 4), "vit": (2, 2)}
+LAYERS = {"student": 1, "bert": 3, "vit": 2}
+LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0}
+LOWER_WIDTHS = {"student": {"text": 4, "image": 2}, "bert": {"text": 6}, "vit": {"image": 3}}
+"""A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images not."""
+>>>>>>> features
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,12 @@ def make_scene(
     """
     generator = torch.Generator().manual_seed(seed)
     pick = torch.tensor(examples, dtype=torch.long)
+    lower = torch.Generator().manual_seed(seed + 1)
     leaves: dict[str, Tensor] = {}
     taught: dict[str, Tensor] = {}
 
-    def tensor(owner: str, name: str, keep: Tensor, *shape: int) -> Tensor:
-        values = torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
+    def tensor(owner: str, name: str, keep: Tensor, *shape: int, source: torch.Generator = generator) -> Tensor:
+        values = torch.randn(*shape, generator=source, dtype=torch.float64) * scale
         if constant:
             values = torch.full_like(values, 0.7)
         values[~keep] = filler
@@ -105,12 +116,16 @@ def make_scene(
             pooled[m] = tensor(owner, f"pooled_{m}", has[m], B, POOLED[owner])
             if m == "text":
                 values = tensor(owner, "hidden_text", words[owner], B, W, WIDTHS[owner][m])
-                hidden[m] = {LAYERS[owner]: Hidden(values, words[owner][pick])}
+                below = tensor(owner, "lower_text", words[owner], B, W, LOWER_WIDTHS[owner][m], source=lower)
+                layers = ((LOWER_LAYERS[owner], below), (LAYERS[owner], values))
+                hidden[m] = {layer: Hidden(own, words[owner][pick]) for layer, own in layers}
             else:
                 count = math.prod(GRIDS[owner])
                 values = tensor(owner, "hidden_image", has[m], B, count, WIDTHS[owner][m])
+                below = tensor(owner, "lower_image", has[m], B, count, LOWER_WIDTHS[owner][m], source=lower)
                 mask = torch.ones(len(pick), count, dtype=torch.bool)
-                hidden[m] = {LAYERS[owner]: Hidden(values, mask, GRIDS[owner])}
+                layers = ((LOWER_LAYERS[owner], below), (LAYERS[owner], values))
+                hidden[m] = {layer: Hidden(own, mask, GRIDS[owner]) for layer, own in layers}
         fused = tensor(owner, "fused", speaks, B, WIDTH) if owner == "student" else None
         own = {m: has[m][pick].clone() for m in modalities}
         return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused)
@@ -161,7 +176,7 @@ def setting() -> Setting:
         widths = WIDTHS[owner]
         return OutputShape(
             pooled=dict.fromkeys(widths, POOLED[owner]),
-            hidden={m: {LAYERS[owner]: width} for m, width in widths.items()},
+            hidden={m: {LOWER_LAYERS[owner]: LOWER_WIDTHS[owner][m], LAYERS[owner]: widths[m]} for m in widths},
             depth=dict.fromkeys(widths, LAYERS[owner] + 1),
             fused=WIDTH if owner == "student" else None,
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mmkd.losses import hint
+from mmkd.losses import _positions, hint
 from mmkd.types import Hidden
 
 
@@ -77,33 +77,33 @@ def test_a_coarser_student_repeats_its_cells() -> None:
     student = Hidden(values, torch.ones(1, 4, dtype=torch.bool), (2, 2))
     teacher = Hidden(torch.zeros(1, 16, 1), torch.ones(1, 16, dtype=torch.bool), (4, 4))
     expected = [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]
-    assert hint.aligned(student, teacher).values.flatten().tolist() == expected
+    assert _positions.aligned(student, teacher).values.flatten().tolist() == expected
 
 
 def test_rows_and_columns_of_a_grid_are_not_confused() -> None:
     """Two rows of four cells, brought to 2 x 2, average neighbours in a row."""
     student = Hidden(torch.arange(8.0).view(1, 8, 1), torch.ones(1, 8, dtype=torch.bool), (2, 4))
     teacher = Hidden(torch.zeros(1, 4, 1), torch.ones(1, 4, dtype=torch.bool), (2, 2))
-    assert hint.aligned(student, teacher).values.flatten().tolist() == [0.5, 2.5, 4.5, 6.5]
+    assert _positions.aligned(student, teacher).values.flatten().tolist() == [0.5, 2.5, 4.5, 6.5]
 
 
 def test_equal_grids_are_left_alone(scene: Callable) -> None:
     layer = scene().student.hidden["image"][1]
-    assert hint.aligned(layer, replace(layer)) is layer
+    assert _positions.aligned(layer, replace(layer)) is layer
 
 
 def test_a_cell_that_is_not_there_is_not_averaged() -> None:
     mask = torch.tensor([[True, True, True, False], [True, True, True, True]])
     student = Hidden(torch.ones(2, 4, 1), mask, (2, 2))
     teacher = Hidden(torch.zeros(2, 1, 1), torch.ones(2, 1, dtype=torch.bool), (1, 1))
-    assert hint.aligned(student, teacher).mask.tolist() == [[False], [True]]
+    assert _positions.aligned(student, teacher).mask.tolist() == [[False], [True]]
 
 
 def test_other_positions_without_a_grid_are_refused() -> None:
     student = Hidden(torch.zeros(1, 3, 2), torch.ones(1, 3, dtype=torch.bool))
     teacher = Hidden(torch.zeros(1, 4, 2), torch.ones(1, 4, dtype=torch.bool), (2, 2))
     with pytest.raises(ValueError, match="3 positions, the teacher 4"):
-        hint.aligned(student, teacher)
+        _positions.aligned(student, teacher)
 
 
 def test_the_projection_belongs_to_the_term(scene: Callable) -> None:
@@ -122,9 +122,13 @@ def test_control_the_sum_in_place_of_the_mean(monkeypatch: pytest.MonkeyPatch, s
 
 def test_control_words_of_one_tokenizer_only(monkeypatch: pytest.MonkeyPatch, scene: Callable) -> None:
     """With the teacher's own mask ignored, words that only the student kept come in."""
-    right = hint.aligned
-    monkeypatch.setattr(
-        hint, "aligned", lambda s, t: (t.mask.logical_or_(s.mask), right(s, t))[1] if s.grid is None else right(s, t)
-    )
+    right = _positions.aligned
+
+    def wrong(student: Hidden, teacher: Hidden) -> Hidden:
+        if student.grid is None:
+            teacher.mask.logical_or_(student.mask)
+        return right(student, teacher)
+
+    monkeypatch.setattr(_positions, "aligned", wrong)
     with pytest.raises(AssertionError):
         test_words_that_both_kept(scene)
