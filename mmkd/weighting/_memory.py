@@ -33,4 +33,5 @@ class GradientMemory(nn.Module):
 def _take_shape(module: GradientMemory, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
     found = state.get(f"{prefix}values")
     if found is not None:
+        assert isinstance(module, GradientMemory)  # which registers this
         module.values = torch.zeros_like(found, device=module.values.device)

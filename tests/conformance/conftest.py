@@ -52,7 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def table_of(title: str, found: dict[str, dict[str, set[str]]]) -> str:
     properties = list(dict.fromkeys(name for own in found.values() for name in own))
-    table = Table("kind", *(str(number) for number in range(1, len(properties) + 1)), title=f"{title}: kind × property")
+    numbers = (str(number) for number in range(1, len(properties) + 1))
+    table = Table("kind", *numbers, title=f"{title}: kind × property", padding=0)
     for kind, own in sorted(found.items()):
         worst = (next((o for o in SIGNS if o in own[name]), None) for name in properties)
         table.add_row(kind, *(SIGNS[each] if each else " " for each in worst))
