@@ -117,7 +117,6 @@ def mean(values: Sequence[Tensor]) -> Tensor:
     return sum(values, torch.zeros((), dtype=torch.float64)) / len(values)
 
 
-<<<<<<< HEAD
 def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = None) -> tuple[list[Row], list[Row]]:
     """Student's and teacher's features of every example that has both; the teacher's without a gradient.
 
@@ -132,7 +131,8 @@ def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = No
             students.append(scalars(feature[example]))
             targets.append(scalars(voice.pooled[modality][example].detach()))
     return students, targets
-=======
+
+
 def kept_positions(
     scene: Scene, teacher: str, modality: str, student_layer: int, layer: int
 ) -> dict[int, list[tuple[int, Row, Row]]]:
@@ -175,4 +175,3 @@ def length_one(row: Sequence[Tensor]) -> Row:
 def squared_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Squared Euclidean distance."""
     return sum(((x - y) ** 2 for x, y in zip(a, b, strict=True)), torch.zeros((), dtype=torch.float64))
->>>>>>> features

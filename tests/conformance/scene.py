@@ -20,21 +20,19 @@ from mmkd.types import Batch, Hidden, Outputs, OutputShape
 B, W, WIDTH = 7, 4, 5
 CLASSES = {"sentiment": 3, "risk": 4, "ner": 3}
 LOGITS = {**CLASSES, "topics": 3, "stress": 1}
-<<<<<<< HEAD
 WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}, "clip": {"text": 3, "image": 3}}
 POOLED = {"student": WIDTH, "bert": 6, "vit": 2, "clip": WIDTH}
 GRIDS = {"student": (4, 4), "vit": (2, 2), "clip": (2, 2)}
 LAYERS = {"student": 1, "bert": 3, "vit": 2, "clip": 2}
-TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
-=======
-WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}}
-POOLED = {"student": WIDTH, "bert": 6, "vit": 2}
-GRIDS = {"student": (4, 4), "vit": (2, 2)}
-LAYERS = {"student": 1, "bert": 3, "vit": 2}
-LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0}
-LOWER_WIDTHS = {"student": {"text": 4, "image": 2}, "bert": {"text": 6}, "vit": {"image": 3}}
+LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0, "clip": 0}
+LOWER_WIDTHS = {
+    "student": {"text": 4, "image": 2},
+    "bert": {"text": 6},
+    "vit": {"image": 3},
+    "clip": {"text": 3, "image": 3},
+}
 """A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images not."""
->>>>>>> features
+TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from conformance import test_losses as suite
 from conformance.discovery import Case, cases_of
-from mmkd.losses import _math, affinity, binary_kl, cross_feature, feature, hint, logit_kl, regression
+from mmkd.losses import _math, affinity, binary_kl, cross_feature, dkd, feature, hint, logit_kl, regression
 from mmkd.tasks import classify, multilabel, regress
 from mmkd.teachers.base import Teacher
 from mmkd.types import rows_of
@@ -146,11 +146,26 @@ def of_the_pooled_feature(loss: hint.Loss, student: object, teachers: dict, batc
     return hint.hint(loss.projection(own), teachers["bert"].pooled["text"][rows])
 
 
+def of_the_layer_below(loss: hint.Loss, student: object, teachers: dict, batch: object) -> Tensor:
+    """Off by one: embeddings counted as a layer."""
+    own, target = student.hidden["text"][loss.student_layer], teachers["bert"].hidden["text"][1]
+    keep = own.mask & target.mask
+    return hint.hint(loss.projection(own.values[keep]), target.values[keep])
+
+
+def off_at_zero(
+    student: Tensor, teacher: Tensor, labels: Tensor, alpha: float, beta: float, temperature: float
+) -> Tensor:
+    """`if alpha == 0: skip`, with the other part's factor forgotten."""
+    value = ORIGINAL_DKD(student, teacher, labels, alpha, beta, temperature)
+    return value / temperature**2 if alpha == 0 else value
+
+
 def every_row(task: object, batch: object) -> Tensor:
     return torch.ones_like(batch.has_text)
 
 
-ORIGINAL_KL, ORIGINAL_DIVERGENCE = logit_kl.logit_kl, _math.kl_divergence
+ORIGINAL_KL, ORIGINAL_DIVERGENCE, ORIGINAL_DKD = logit_kl.logit_kl, _math.kl_divergence, dkd.dkd
 PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
     "no T^2": (("logit_kl", "text"), "steady", replaced(logit_kl, "logit_kl", without_square)),
     "mean over classes for batchmean": (("logit_kl", "text"), "formula", replaced(logit_kl, "logit_kl", per_class)),
@@ -198,7 +213,13 @@ PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
         replaced(Tensor, "detach", lambda values: values),
     ),
     "a teacher's rows shifted": (("feature", "text"), "formula", replaced(feature.Loss, "forward", by_the_place)),
-    "another layer than stated": (("hint", "text"), "needs", replaced(hint.Loss, "forward", of_the_pooled_feature)),
+    "a feature that is not asked for": (
+        ("hint", "text"),
+        "needs",
+        replaced(hint.Loss, "forward", of_the_pooled_feature),
+    ),
+    "layers shifted": (("hint", "text"), "needs", replaced(hint.Loss, "forward", of_the_layer_below)),
+    "a jump at alpha 0": (("dkd", "text"), "jump", replaced(dkd, "dkd", off_at_zero)),
     "a plain mean": (("hint", "text"), "no row", replaced(hint, "mean_or_zero", torch.mean)),
     "a zero outside the graph": (
         ("hint", "text"),
