@@ -15,7 +15,7 @@ from mmkd.losses.crd import Loss
 CASES = {
     "text": {"teacher": "bert", "modality": "text", "memory": 9},
     "image": {"teacher": "vit", "modality": "image", "temperature": 0.5, "width": 3, "memory": 7},
-    "fused": {"teacher": "bert", "modality": "text", "to": "fused", "temperature": 1.0},
+    "fused": {"teacher": "bert", "modality": "text", "to": "fused", "temperature": 1.0, "memory": 40},
 }
 ONE_ROW = "zero"
 
