@@ -1,4 +1,4 @@
-"""The command line: check, plan, run, sweep, keep, tables, data, cache, schema. Commands import what they need."""
+"""The command line: check, plan, run, sweep, keep, tables, data, cache, schema, methods; each imports what it needs."""
 
 from __future__ import annotations
 
@@ -52,11 +52,17 @@ def schema(
 
     from mmkd.config.schema import json_schema
 
-    text = json.dumps(json_schema(), indent=2) + "\n"
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        out.write_text(text, "utf-8")
+    _print_or_write(json.dumps(json_schema(), indent=2) + "\n", out)
+
+
+@app.command()
+def methods(
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+) -> None:
+    """Print the page of all losses and weightings: source, formula, keys, needs, as docs/methods.md has it."""
+    from mmkd.config.methods import methods_page
+
+    _print_or_write(methods_page(), out)
 
 
 @app.command()
@@ -161,6 +167,13 @@ def tables(
             typer.echo(f"wrote {path.relative_to(places.root)}")
         if show is not None:
             print_table(table_of(places.tables / f"{show}.yaml", records), Console())
+
+
+def _print_or_write(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, "utf-8")
 
 
 def _load(file: Path, overrides: list[str] | None) -> Experiment:

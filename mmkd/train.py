@@ -21,6 +21,7 @@ from mmkd.data.base import DataError
 from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch, training_batches
+from mmkd.diagnostics import Diagnostics
 from mmkd.evaluate import evaluate
 from mmkd.lessons import lessons
 from mmkd.objective import Objective, Terms
@@ -34,7 +35,8 @@ Report = Callable[[dict[str, Any]], bool]
 """Called with each epoch's entry of the history; True stops the run."""
 
 Watch = Callable[[str], None]
-"""Told each phase of the loop as it begins: loading, student, losses, backward, optimizer, evaluation, bookkeeping."""
+"""Told each phase of the loop as it begins: loading, student, losses, diagnostics, backward, optimizer, evaluation,
+bookkeeping."""
 
 
 BY_SIZE = Size()
@@ -96,13 +98,13 @@ def train(
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
     best: Trained | None = None
     history: list[dict[str, Any]] = []
-    step = 0
+    step, looked = 0, -1
     own_stream = [accelerator.process_index] if accelerator.process_index else []
     with _writer(logs, accelerator) as writer, lessons(players.teachers, settings.live, device) as taught:
         for epoch in range(settings.epochs):
             watch("loading")
             network.train()
-            sums = Sums()
+            sums, diagnostics = Sums(), Diagnostics()
             corpus = corpus if epoch == 0 else corpus_of(epoch)
             batches = training_batches(corpus.words(), corpus.sizes(), settings.batch_size, mixing, seed, epoch)
             shares = [share_of(rows, accelerator) for rows in batches]
@@ -112,8 +114,12 @@ def train(
                 watch("student")
                 with accelerator.autocast():
                     student = network(batch)
-                    watch("losses")
-                    objective = players.terms(student, said, batch, done, step)
+                watch("losses")  # in full precision: half of it would round projections and products of features
+                objective = players.terms(student, said, batch, done, step)
+                if settings.diagnose_every is not None and looked != step and step % settings.diagnose_every == 0:
+                    watch("diagnostics")
+                    diagnostics.look(objective, shared, student, said, batch, players.tasks)
+                    looked = step
                 watch("backward")
                 representation = [student.fused] if student.fused is not None else []
                 weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
@@ -133,8 +139,9 @@ def train(
                     step += 1
                     progress(step, per_epoch * settings.epochs)
                 watch("loading")
+            players.weighting.end_epoch()
             sums = Sums.together(told_by_all(sums, accelerator))
-            entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen()}
+            entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen(), "diagnostics": diagnostics.means()}
             watch("evaluation")
             if accelerator.is_main_process:
                 found = evaluate(network, validation, players.tasks, device)
@@ -266,6 +273,6 @@ def log(writer: SummaryWriter | None, entry: Mapping[str, Any]) -> None:
     for task, metrics in entry["validation"].items():
         for metric, value in metrics.items():
             writer.add_scalar(f"validation/{task}.{metric}", value, epoch)
-    for sort in ("terms", "weights"):
-        for name, value in entry[sort].items():
+    for sort, numbers in {"terms": entry["terms"], "weights": entry["weights"], **entry["diagnostics"]}.items():
+        for name, value in numbers.items():
             writer.add_scalar(f"{sort}/{name}", value, epoch)

@@ -21,7 +21,7 @@ from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import text_reader
 from mmkd.encoders.start import shorter_image, shorter_text
 from mmkd.losses.base import Loss, Setting
-from mmkd.objective import Terms
+from mmkd.objective import Terms, groups_of
 from mmkd.places import Places
 from mmkd.processes import new_accelerator
 from mmkd.student.start import earlier_student, with_origin
@@ -65,12 +65,13 @@ class Workspace:
             name: plugins.load("losses", config.kind).Loss(config, setting)
             for name, config in self.experiment.losses.items()
         }
-        return Terms(losses)
+        return Terms(losses, self.experiment.weighting.over)
 
     def weighting(self) -> Weighting:
-        """A new weighting over the experiment's tasks."""
+        """A new weighting over the experiment's tasks, or over the parts of each."""
         config = self.experiment.weighting
-        return plugins.load("weighting", config.kind).Weighting(config, list(self.tasks))
+        groups = groups_of(self.experiment.losses.values(), self.tasks, config.over)
+        return plugins.load("weighting", config.kind).Weighting(config, groups)
 
     def reader(self, name: str) -> Readers:
         """The corpus readers of one network: a teacher, or the student."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmkd.config.plugin_base import LossConfig, TaskLossConfig, TeacherNeeds
 from mmkd.config.schedule import Schedule
 from mmkd.losses.base import Loss, Setting
-from mmkd.objective import NonFiniteTerm, Terms
+from mmkd.objective import NonFiniteTerm, Terms, groups_of
 from mmkd.types import Batch, Outputs, OutputShape
 from tiny_project import TASKS
 
@@ -176,3 +176,20 @@ def test_a_taught_term_that_needs_labels_is_absent_without_one(task: str):
     second = torch.tensor([False, True, False])
     silent = says(~second, WORDS & ~second[:, None])
     assert objective({"a": term}, batch_of(**{task: second}), one=silent).by_task == {}  # labelled where it is silent
+
+
+def test_over_parts_each_task_has_its_labels_and_its_teachers_apart() -> None:
+    terms: dict[str, Loss] = {
+        "labels": inside("mood", 2.0),
+        "one": inside("mood", 3.0, weight=0.5, asks=("one",)),
+        "two": inside("mood", 5.0, asks=("two",)),
+        "names": inside("ner", 7.0),
+        "apart": outside(11.0),
+    }
+    found = Terms(terms, "parts")(says(), {"one": says(), "two": says()}, batch_of(), 0.0, step=17)
+    values = {name: value.item() for name, value in found.by_task.items()}
+    assert values == {"mood.supervised": 2.0, "mood.distilled": 6.5, "ner.supervised": 7.0}
+    assert found.rest.item() == 11.0
+    configs = [loss.config for loss in terms.values()]
+    assert groups_of(configs, ["ner", "mood"], "parts") == ["ner.supervised", "mood.supervised", "mood.distilled"]
+    assert groups_of(configs, ["ner", "mood"], "tasks") == ["ner", "mood"]

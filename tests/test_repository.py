@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmkd.config import plugins
+from mmkd.config.methods import methods_page
 from mmkd.config.schema import json_schema
 from mmkd.report.tables import check_tables
 
@@ -17,6 +18,11 @@ README = (ROOT / "README.md").read_text("utf-8")
 def test_the_schema_that_editors_read_is_current() -> None:
     stored = json.loads((ROOT / "experiments" / "experiment.schema.json").read_text("utf-8"))
     assert stored == json_schema(), "write it again: mmkd schema --out experiments/experiment.schema.json"
+
+
+def test_the_page_of_methods_is_current() -> None:
+    stored = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    assert stored == methods_page(), "write it again: mmkd methods --out docs/methods.md"
 
 
 def test_every_table_follows_from_the_ledger() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 import mmkd.train as loop
@@ -75,6 +76,19 @@ def test_the_seed_determines_the_weights_bit_by_bit(tmp_path: Path):
     assert same_weights(found[0].weights, found[1].weights)
     assert found[0].history == found[1].history
     assert not same_weights(found[0].weights, found[2].weights)
+
+
+def test_losses_are_computed_in_full_precision_whatever_the_network_is(tmp_path: Path):
+    corpus, within = corpus_of(tmp_path), []
+    players = players_of(corpus)
+    for module in (players.network, players.terms):
+        module.register_forward_pre_hook(lambda *_: within.append(torch.is_autocast_enabled("cpu")))
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    AcceleratorState._reset_state()
+    half = Accelerator(cpu=True, mixed_precision="bf16")
+    train(players, lambda epoch: corpus, corpus, settings, 0, half, tmp_path / "logs")
+    AcceleratorState._reset_state()
+    assert within[:4] == [True, False, True, False]
 
 
 def test_workers_do_not_change_the_weights(tmp_path: Path):
@@ -161,7 +175,8 @@ def test_report_sees_each_epoch_and_can_stop(tmp_path: Path):
     trained = run(players_of(corpus), corpus, tmp_path, settings=settings, report=report)
     assert seen == [0, 1]
     assert len(trained.history) == 2
-    assert trained.history[0].keys() == {"epoch", "mean_score", "validation", "terms", "weights", "rows", "labelled"}
+    expected = {"epoch", "mean_score", "validation", "terms", "weights", "rows", "labelled", "diagnostics"}
+    assert trained.history[0].keys() == expected
     assert trained.history[0]["terms"].keys() == trained.history[0]["weights"].keys() == TASKS.keys()
 
 
@@ -218,6 +233,26 @@ def test_a_step_after_every_accumulated_group_and_at_the_end_of_an_epoch(
     settings = Train(epochs=2, batch_size=4, accumulate=2)
     run(players_of(corpus), corpus, tmp_path, settings=settings, progress=lambda n, total: totals.append((n, total)))
     assert totals == [*((n, 6) for n in range(1, 7)), (6, 6)]  # and once more, that the run has ended
+
+
+def test_the_weighting_hears_of_the_end_of_each_epoch(tmp_path: Path):
+    """After its last step, and before the next one's first."""
+
+    class Listening(fixed.Weighting):
+        def __init__(self) -> None:
+            super().__init__(fixed.Config(), list(TASKS))
+            self.heard: list[str] = []
+
+        def backward(self, *arguments: Any) -> dict[str, float]:
+            self.heard.append("step")
+            return super().backward(*arguments)
+
+        def end_epoch(self) -> None:
+            self.heard.append("end")
+
+    corpus, weighting = corpus_of(tmp_path), Listening()  # 20 rows: 2 batches of 10
+    run(players_of(corpus, weighting=weighting), corpus, tmp_path, settings=Train(epochs=3, batch_size=10))
+    assert weighting.heard == ["step", "step", "end"] * 3
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")

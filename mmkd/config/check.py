@@ -12,7 +12,15 @@ from mmkd.config.live import Live
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
 from mmkd.config.parts import Parts
-from mmkd.config.plugin_base import LogitsForm, LossConfig, Modality, TaskLossConfig, TeacherConfig, TeacherNeeds
+from mmkd.config.plugin_base import (
+    LogitsForm,
+    LossConfig,
+    Modality,
+    TaskConfig,
+    TaskLossConfig,
+    TeacherConfig,
+    TeacherNeeds,
+)
 from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
 from mmkd.config.schedule import Schedule
 
@@ -202,14 +210,22 @@ def _check_logits(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Pro
     if loss.logits != task.logits:
         reads = f"`{loss.kind}` reads logits over {LOGITS[loss.logits]}"
         given = f"`{loss.task}` is of the kind {task.kind}, with logits over {LOGITS[task.logits]}"
-        advice = f"expected one of {listed(_losses_of(task.logits))}"
+        advice = f"expected one of {listed(_losses_of(task))}"
         yield parts.problem((*path, "kind"), f"{reads}; {given}; {advice}")
+    elif loss.ordered and not task.ordered:
+        given = f"`{loss.task}` is of the kind {task.kind}, whose classes have no order"
+        text = f"`{loss.kind}` reads classes in their order; {given}; expected one of {listed(_losses_of(task))}"
+        yield parts.problem((*path, "kind"), text)
 
 
-def _losses_of(form: LogitsForm) -> list[str]:
-    """The kinds of loss that read logits of this form and of no other."""
+def _losses_of(task: TaskConfig) -> list[str]:
+    """The kinds of loss that read logits of the task's form and of no other."""
     configs = {kind: plugins.config_class("losses", kind) for kind in plugins.kinds("losses")}
-    return [kind for kind, one in configs.items() if issubclass(one, TaskLossConfig) and one.logits == form]
+    return [
+        kind
+        for kind, one in configs.items()
+        if issubclass(one, TaskLossConfig) and one.logits == task.logits and one.ordered <= task.ordered
+    ]
 
 
 def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:

@@ -96,6 +96,8 @@ class Train(Section):
     patience: epochs without a better validation score before the run stops; null never stops early.
     accumulate: batches whose gradients are added before a step.
     clip: largest gradient norm; null leaves gradients as they are.
+    diagnose_every: steps from one look at the terms' gradients, the tasks' conflict and the teachers to the next; their
+        means stand in each epoch's history and in TensorBoard. It changes nothing in the run; null never looks.
     compile: compile the student's encoders with `torch.compile`: a minute or more before the first step, then fewer and
         larger operations. Numbers differ from those without in the last digits.
     cache: read the teachers' outputs from the cache (true) or run the teachers live (false), as `live` says.
@@ -115,6 +117,7 @@ class Train(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: Annotated[int, Field(ge=0)] = 0
     threads: PositiveInt | None = None
+    diagnose_every: PositiveInt | None = 100
     compile: bool = False
     cache: bool = True
     live: Live = Live()

@@ -42,12 +42,14 @@ class StudentNeeds:
 
 class TaskConfig(Plugin):
     """A task: what is predicted for each example or for each word of it. `logits`: how its logits are to be read.
+    `ordered`: its labels stand from lowest to highest.
 
     labels: their names, in the order of the logits; null: as the first data set that labels the task has them.
     """
 
     level: ClassVar[Literal["example", "word"]]
     logits: ClassVar[LogitsForm] = "classes"
+    ordered: ClassVar[bool] = False
 
     labels: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)] | None = None
 
@@ -124,7 +126,10 @@ class TeacherConfig(Plugin):
 
 
 class LossConfig(Plugin):
-    """A term of the objective. `weight` is its own coefficient, a number or a schedule."""
+    """A term of the objective.
+
+    weight: its own coefficient, a number or a schedule.
+    """
 
     weight: Coefficient = 1.0
 
@@ -148,9 +153,14 @@ class LossConfig(Plugin):
 
 
 class TaskLossConfig(LossConfig):
-    """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any."""
+    """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any.
+    `ordered`: only classes with an order have what it reads.
+
+    task: its name in the experiment.
+    """
 
     logits: ClassVar[LogitsForm | None] = None
+    ordered: ClassVar[bool] = False
 
     task: str
 
@@ -202,4 +212,11 @@ class LayerPairsLossConfig(LossConfig):
 
 
 class WeightingConfig(Plugin):
-    """How the task groups are balanced."""
+    """How groups of terms are balanced.
+
+    over: `tasks`, the sum of each task's terms; `parts`, the supervised and the distilled terms of each task apart, as
+        `ner.supervised` and `ner.distilled`. A distilled part can reach 0, where learned weights run away but for their
+        bounds.
+    """
+
+    over: Literal["tasks", "parts"] = "tasks"

@@ -32,6 +32,7 @@ class Config(TaskConfig):
 
     kind: Literal["ordinal"] = "ordinal"
     level: ClassVar[Literal["example", "word"]] = "example"
+    ordered: ClassVar[bool] = True
 
 
 class Task(base.Task):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-PHASES = ("loading", "student", "teachers", "losses", "backward", "bookkeeping", "optimizer")
+PHASES = ("loading", "student", "teachers", "losses", "diagnostics", "backward", "bookkeeping", "optimizer")
 """Of one batch. The loop tells all but `teachers`; between epochs it tells `evaluation` too.
 
 loading: reading the batch and bringing it to the device. bookkeeping: sums for the history."""

@@ -6,16 +6,69 @@ projections of its terms) gets that task's own gradient, unweighted, since no ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchjd import autojac
-from torchjd.aggregation import GramianWeightedAggregator
+from torchjd.aggregation import Aggregator, GramianWeightedAggregator, Weighting
+from torchjd.linalg import PSDMatrix
+
+Solve = Callable[[np.ndarray], np.ndarray]
+"""From the inner products of the tasks' gradients, [M, M], to their weights, [M]."""
+
+Aggregate = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From the tasks' gradients, [M, N], to the update, [N], and what is reported as the tasks' weights, [M]."""
+
+
+class OnHost(Weighting[PSDMatrix]):
+    """Weights from the Gramian alone, solved in float64 on the host: one transfer of M x M numbers."""
+
+    def __init__(self, solve: Solve) -> None:
+        """solve: is given the Gramian."""
+        super().__init__()
+        self._solve = solve
+
+    def forward(self, gramian: PSDMatrix, /) -> Tensor:
+        """The weights, where the gradients are."""
+        found = self._solve(gramian.detach().cpu().double().numpy())
+        return torch.as_tensor(found, dtype=gramian.dtype, device=gramian.device)
+
+
+class ByMatrix(Aggregator):
+    """An update that is no weighted sum, or keeps something of each task's gradient."""
+
+    weights: Tensor
+
+    def __init__(self, aggregate: Aggregate) -> None:
+        """aggregate: is given the matrix of gradients."""
+        super().__init__()
+        self._aggregate = aggregate
+
+    def forward(self, matrix: Tensor, /) -> Tensor:
+        """The update."""
+        with torch.no_grad():
+            update, self.weights = self._aggregate(matrix)
+        return update
+
+
+def by_gramian(solve: Solve) -> GramianWeightedAggregator:
+    """The gradients' sum with weights that their inner products determine."""
+    return GramianWeightedAggregator(OnHost(solve))
+
+
+def unit_size(gramian: np.ndarray) -> np.ndarray:
+    """The Gramian of the gradients divided by their root mean square norm; zero gradients stay zero.
+
+    Absolute thresholds of TorchJD's solvers are relative to the gradients then.
+    """
+    size = gramian.trace() / len(gramian)
+    return gramian / size if size > 0 else gramian
 
 
 def combine_gradients(
-    aggregator: GramianWeightedAggregator,
+    aggregator: GramianWeightedAggregator | ByMatrix,
     by_task: Mapping[str, Tensor],
     rest: Tensor | None,
     shared_parameters: Sequence[nn.Parameter],
@@ -30,7 +83,11 @@ def combine_gradients(
     weights = torch.ones(len(losses))
     if losses and shared:
         autojac.backward(losses, inputs=shared, retain_graph=True, parallel_chunk_size=1)
-        weights = autojac.jac_to_grad(shared, aggregator, optimize_gramian_computation=True)
+        if isinstance(aggregator, ByMatrix):
+            autojac.jac_to_grad(shared, aggregator)
+            weights = aggregator.weights
+        else:
+            weights = autojac.jac_to_grad(shared, aggregator, optimize_gramian_computation=True)
     if losses and (own := _leaves(losses, exclude=shared)):
         torch.autograd.backward(losses, inputs=own, retain_graph=True)
     if rest is not None:

@@ -40,3 +40,6 @@ class Weighting(nn.Module, abc.ABC):
         shared_parameters: parameters of the encoders and the fusion. representation: the tensors between them and
             the heads, part of the graph of every group.
         """
+
+    def end_epoch(self) -> None:
+        """Called once after the last step of each epoch; a weighting that goes by epochs overrides it."""

@@ -45,7 +45,7 @@ class Weighting(base.Weighting):
     ) -> dict[str, float]:
         """Gradient of the weighted sum, the log-variances and the rest; the weights are exp(-s)."""
         own = dict(zip(self.tasks, self.log_variances, strict=True))
-        self._keep_bounded()
+        self._keep_bounded([own[task] for task in by_task])
         terms = [torch.exp(-own[task]) * loss + own[task] / 2 for task, loss in by_task.items()]
         if rest is not None:
             terms.append(rest)
@@ -54,7 +54,7 @@ class Weighting(base.Weighting):
         return {task: float(torch.exp(-own[task].detach())) for task in by_task}
 
     @torch.no_grad()
-    def _keep_bounded(self) -> None:
+    def _keep_bounded(self, log_variances: Sequence[Tensor]) -> None:
         """Bring each log-variance back into its bounds: unlike a clamp in the formula, it can leave the bound again."""
-        for log_variance in self.log_variances:
+        for log_variance in log_variances:
             log_variance.clamp_(-self.config.bound, self.config.bound)

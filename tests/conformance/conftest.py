@@ -1,4 +1,4 @@
-"""A table of kinds and properties at the end of the suite."""
+"""Tables of kinds and properties at the end of the suite, one of each file of tests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-Found = dict[str, dict[str, set[str]]]
+Found = dict[str, dict[str, dict[str, set[str]]]]
+"""Outcomes by title, kind and property."""
+
 FOUND = pytest.StashKey[Found]()
 SIGNS = {"failed": "✗", "passed": "✓", "skipped": "·"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FOUND] = defaultdict(lambda: defaultdict(set))
+    config.stash[FOUND] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -25,15 +27,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if case is None or (report.when != "call" and report.passed):
         return
     name = item.originalname.removeprefix("test_")
-    item.config.stash[FOUND][case.kind][name].add(report.outcome)
+    title = item.path.stem.removeprefix("test_")
+    item.config.stash[FOUND][title][case.kind][name].add(report.outcome)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     found = config.stash[FOUND]
-    if not found or terminalreporter.verbosity < 0:
+    if terminalreporter.verbosity < 0:
         return
+    for title, kinds in found.items():
+        terminalreporter.write_line(table_of(title, kinds))
+
+
+def table_of(title: str, found: dict[str, dict[str, set[str]]]) -> str:
     properties = list(dict.fromkeys(name for own in found.values() for name in own))
-    table = Table("kind", *(str(number) for number in range(1, len(properties) + 1)), title="kind × property")
+    table = Table("kind", *(str(number) for number in range(1, len(properties) + 1)), title=f"{title}: kind × property")
     for kind, own in sorted(found.items()):
         worst = (next((o for o in SIGNS if o in own[name]), None) for name in properties)
         table.add_row(kind, *(SIGNS[each] if each else " " for each in worst))
@@ -43,4 +51,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for number, name in enumerate(properties, start=1):
             shown.print(f"{number}: {name.replace('_', ' ')}", highlight=False)
         shown.print("✓ holds, ✗ does not, · does not apply")
-    terminalreporter.write_line(capture.get())
+    return capture.get()

@@ -12,6 +12,8 @@ and, where the method is not as most are,
   RANDOM: whether random numbers are drawn by the place in the batch. Default: false.
   NOT_A_GRADIENT: why what is passed back is not the value's own gradient (a reversal). Default: it is.
   STEADY: the key of a temperature in which the gradient stays of one size. Default: none.
+  HALF_RTOL: how far float32 may be from float64, where a factor of the formula makes its rounding larger.
+    Default: 1e-5.
   COEFFICIENTS: keys of numbers at 0 of which the value must not jump.
 """
 

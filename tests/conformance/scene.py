@@ -1,4 +1,5 @@
-"""A scene for losses: a small batch with all that can be absent, a student, a text and an image teacher.
+"""A scene for losses: a small batch with all that can be absent, a student, a text and an image teacher, and a teacher
+of both, `clip`, whose pooled features share a space.
 
 Examples 0, 1, 2 and 5 have text and image, 3 only text, 4 only an image, 6 nothing. Each tokenizer drops a word of its
 own. What is absent holds `filler`, so that a loss which looks there shows it; absent classes are -1.
@@ -19,13 +20,20 @@ from mmkd.types import Batch, Hidden, Outputs, OutputShape
 B, W, WIDTH = 7, 4, 5
 CLASSES = {"sentiment": 3, "risk": 4, "ner": 3}
 LOGITS = {**CLASSES, "topics": 3, "stress": 1}
-WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}}
-POOLED = {"student": WIDTH, "bert": 6, "vit": 2}
-GRIDS = {"student": (4, 4), "vit": (2, 2)}
-LAYERS = {"student": 1, "bert": 3, "vit": 2}
-LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0}
-LOWER_WIDTHS = {"student": {"text": 4, "image": 2}, "bert": {"text": 6}, "vit": {"image": 3}}
-"""A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images not."""
+WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}, "clip": {"text": 3, "image": 3}}
+POOLED = {"student": WIDTH, "bert": 6, "vit": 2, "clip": WIDTH}
+GRIDS = {"student": (4, 4), "vit": (2, 2), "clip": (2, 2)}
+LAYERS = {"student": 1, "bert": 3, "vit": 2, "clip": 2}
+TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
+LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0, "clip": 0}
+LOWER_WIDTHS = {
+    "student": {"text": 4, "image": 2},
+    "bert": {"text": 6},
+    "vit": {"image": 3},
+    "clip": {"text": 3, "image": 3},
+}
+"""A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images
+not, but for `clip`."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,12 @@ def make_scene(
         modality[list(silent)] = False
     lengths = torch.tensor([4, 3, 2, 4, 0, 1, 0])
     word_mask = (torch.arange(W) < lengths[:, None]) & has["text"][:, None]
-    words = {"student": word_mask.clone(), "bert": word_mask.clone(), "vit": torch.zeros_like(word_mask)}
+    words = {
+        "student": word_mask.clone(),
+        "bert": word_mask.clone(),
+        "vit": torch.zeros_like(word_mask),
+        "clip": word_mask.clone(),
+    }
     words["student"][0, 3] = False
     words["bert"][1, 2] = False
     words["bert"][0, 1] = False
@@ -145,7 +158,7 @@ def make_scene(
         has_label={name: label[pick] for name, label in labelled.items()},
     )
     student = network("student")
-    teachers = {name: network(name) for name in ("bert", "vit")}
+    teachers = {name: network(name) for name in TEACHERS}
     return Scene(batch, student, teachers, setting(), leaves, taught)
 
 
@@ -167,4 +180,4 @@ def setting() -> Setting:
             fused=WIDTH if owner == "student" else None,
         )
 
-    return Setting(tasks, shape("student"), {name: shape(name) for name in ("bert", "vit")})
+    return Setting(tasks, shape("student"), {name: shape(name) for name in TEACHERS})

@@ -30,7 +30,7 @@ def run(plain: dict[str, Any], near: Path, **options: Any) -> tuple[RunRecord, d
 
 def test_a_profiled_run_has_the_same_numbers_and_says_where_its_time_goes(project: Path) -> None:
     plain = plain_experiment() | {"seeds": [0]}
-    plain["train"]["accumulate"] = 2
+    plain["train"] |= {"accumulate": 2, "diagnose_every": 1}
     record, weights, _ = run(plain, project)
     folder = next((project.parent / "results" / "runs").glob("tiny-*")) / "seed0" / "profile"
     assert not folder.exists()

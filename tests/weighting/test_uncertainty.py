@@ -122,7 +122,7 @@ def test_control_a_clamp_in_the_formula(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_control_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Weighting, "_keep_bounded", lambda weighting: None)
+    monkeypatch.setattr(Weighting, "_keep_bounded", lambda weighting, log_variances: None)
     with pytest.raises(AssertionError):
         test_a_loss_that_reaches_zero_stays_bounded_and_comes_back()
 
@@ -149,3 +149,32 @@ def test_rest_is_not_weighted(graph: Callable) -> None:
     weighting.backward({"task0": built.losses["task0"]}, built.representation.sum(), [built.shared], [])
     expected = [math.exp(-1) * value + 1 for value in (-4.0, 1.0, 1.0)]
     assert built.shared.grad.tolist() == pytest.approx(expected)
+
+
+def weights_after(groups: Callable[[float], dict[str, float]], bound: float) -> dict[str, float]:
+    """Weights after 600 steps of AdamW, while a task's distilled term falls to 0 and its supervised term stays."""
+    names = list(groups(1.0))
+    weighting = Weighting(Config(bound=bound), names).double()
+    optimizer = torch.optim.AdamW(weighting.parameters(), lr=0.02, weight_decay=0.0)
+    for number in range(600):
+        optimizer.zero_grad()
+        weights, _ = step(weighting, groups(math.exp(-number / 30)))
+        optimizer.step()
+    return weights
+
+
+def apart(distilled: float) -> dict[str, float]:
+    return {"risk.supervised": 0.5, "risk.distilled": distilled}
+
+
+def together(distilled: float) -> dict[str, float]:
+    return {"risk": 0.5 + distilled}
+
+
+def test_a_distilled_part_runs_away_but_for_its_bound_and_a_whole_task_does_not() -> None:
+    """The optimum is 1 / (2 L), and a teacher that is matched leaves L = 0, as labels with noise do not."""
+    assert weights_after(apart, bound=50.0)["risk.distilled"] > 1e3
+    bounded = weights_after(apart, bound=2.0)
+    assert bounded["risk.distilled"] == pytest.approx(math.exp(2.0))
+    assert bounded["risk.supervised"] == pytest.approx(1.0, rel=1e-2)
+    assert weights_after(together, bound=50.0)["risk"] == pytest.approx(1.0, rel=0.05)

@@ -1,0 +1,3 @@
+"""Gradients with principal components of one length (CVPR 2023)."""
+
+HEADS = "own"

@@ -1,0 +1,3 @@
+"""Equal projections onto all gradients (IMTL, ICLR 2021)."""
+
+HEADS = "own"

@@ -1,0 +1,7 @@
+"""G w = 1 / w (2202.01017)."""
+
+CASES = {"default": {}, "short": {"max_norm": 1.0}}
+HEADS = "own"
+ALONE = None  # 1 / the norm of its gradient
+SIZE = -1
+OPPOSES_NONE = True  # g_i' d = 1 / w_i

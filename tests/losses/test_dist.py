@@ -1,0 +1,21 @@
+"""What a correlation does not see, and batches with too few rows for one."""
+
+from __future__ import annotations
+
+import torch
+
+from mmkd.losses.dist import dist
+
+
+def test_probabilities_that_are_scaled_and_moved_agree() -> None:
+    """0.4 p + 0.2 in each of three classes is a distribution too, and costs nothing, by rows and by columns."""
+    teacher = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    student = (0.4 * teacher.softmax(-1) + 0.2).log()
+    assert dist(student, teacher, 1.0, 1.0, 1.0).abs() < 1e-12
+    assert dist(-student, teacher, 1.0, 1.0, 1.0) > 1
+
+
+def test_one_row_has_no_correlation_over_rows() -> None:
+    student, teacher = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert dist(student, teacher, 0.0, 2.0, 1.0) == 0
+    assert dist(student, teacher, 1.0, 2.0, 1.0) == dist(student, teacher, 1.0, 0.0, 1.0) > 0
