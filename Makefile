@@ -21,7 +21,7 @@ quickstart: setup
 	$(BIN)/mmkd tables --runs --show quickstart
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile   # two processes, each with one thread
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -49,7 +49,8 @@ def test_a_group_without_a_gradient_has_the_cosine_zero() -> None:
 def test_agreement_and_entropy_are_over_the_rows_of_both() -> None:
     """Row by row from the scene's description; labels and values are no classes."""
     scene = make_scene()
-    agreement, entropy = teacher_numbers(scene.student, scene.teachers, scene.batch, scene.setting.tasks)
+    two = {name: scene.teachers[name] for name in ("bert", "vit")}
+    agreement, entropy = teacher_numbers(scene.student, two, scene.batch, scene.setting.tasks)
     assert set(agreement) == set(entropy) == {"bert.sentiment", "bert.risk", "bert.ner", "vit.sentiment", "vit.risk"}
     rows = [0, 1, 2, 4, 5]  # with an image, of which the student reads something
     own, said = scene.student.logits["risk"][rows].tolist(), scene.teachers["vit"].logits["risk"][rows].tolist()

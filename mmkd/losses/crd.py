@@ -3,8 +3,7 @@
 A critic h says how likely a student's and a teacher's feature are of one example. With s, t the two features, linearly
 projected and of length 1, N negatives and M features that they are drawn from,
 h(t, s) = exp(<t, s> / T) / (exp(<t, s> / T) + N / M), and the loss of example i is
--log h(t_i, s_i) - sum over its N negatives of log(1 - h(t_j, s_i)), mean over examples (eq. 18 and
-19).
+-log h(t_i, s_i) - sum over its N negatives of log(1 - h(t_j, s_i)), mean over examples (eq. 18, 19).
 
 The paper's memory holds a projected feature of every training example, drawn nearer by momentum when the example comes
 again, and N negatives are drawn from it. Here it is a queue of the last M teacher features, the batch's own among them,

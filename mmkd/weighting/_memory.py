@@ -30,7 +30,8 @@ class GradientMemory(nn.Module):
         self.values[tasks] = rows
 
 
-def _take_shape(module: nn.Module, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+def _take_shape(module: GradientMemory, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
     found = state.get(f"{prefix}values")
     if found is not None:
+        assert isinstance(module, GradientMemory)  # which registers this
         module.values = torch.zeros_like(found, device=module.values.device)

@@ -1,4 +1,4 @@
-"""`gls`: geometric loss strategy (Chennupati et al. 2019, 1904.08492, eq. 3).
+"""`gls`: geometric loss strategy (Chennupati et al. 2019, 1904.08492).
 
 The objective is the geometric mean of the losses of the K tasks in the batch, (L_1 .. L_K)^(1 / K). Its gradient has
 the weights (geometric mean) / (K L_k). It is for positive losses: one below 1e-8, a negative one too, counts as 1e-8,

@@ -1,4 +1,4 @@
-"""`imtl_l`: impartial multi-task learning, loss balance (Liu et al. 2021, ICLR, eq. 8, with base e).
+"""`imtl_l`: impartial multi-task learning, loss balance (Liu et al. 2021, ICLR, section 3.2), with base e.
 
 The sum of exp(s) L - s, s a learned number of each task: at its optimum exp(s) = 1 / L, and all weighted losses are 1.
 `uncertainty` with s for -s is one half of it.

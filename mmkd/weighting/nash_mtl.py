@@ -1,4 +1,4 @@
-"""`nash_mtl`: multi-task learning as a bargaining game (Navon et al. 2022, 2202.01017, eq. 1 and claim 3.1).
+"""`nash_mtl`: multi-task learning as a bargaining game (Navon et al. 2022, 2202.01017, claim 3.1).
 
 The update maximises the product of what the tasks gain, g_i' d, in a ball: d = sum_i w_i g_i with G w = 1 / w, entry by
 entry. So each task gains the same, w_i (g_i' d) = 1, and |d| is the square root of the number of tasks, whatever the

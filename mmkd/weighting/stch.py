@@ -1,4 +1,4 @@
-"""`stch`: smooth Tchebycheff scalarization (Lin et al. 2024, 2402.19078, eq. 6).
+"""`stch`: smooth Tchebycheff scalarization (Lin et al. 2024, 2402.19078).
 
 The objective is mu log sum_k exp(p_k (L_k - z_k) / mu): a smooth form of the greatest p_k (L_k - z_k), which it nears
 as mu falls. p: preferences, which sum to 1 over the tasks of the batch; z: the least losses that can be hoped for. Its

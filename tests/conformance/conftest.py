@@ -21,14 +21,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Write the kind and the property on the report, which may come from another process."""
     outcome = yield
-    report = outcome.get_result()
     case = getattr(item, "callspec", None) and item.callspec.params.get("case")
-    if case is None or (report.when != "call" and report.passed):
-        return
-    name = item.originalname.removeprefix("test_")
-    title = item.path.stem.removeprefix("test_")
-    item.config.stash[FOUND][title][case.kind][name].add(report.outcome)
+    if case is not None:
+        told = (item.path.stem.removeprefix("test_"), case.kind, item.originalname.removeprefix("test_"))
+        outcome.get_result().user_properties.append(("property", told))
+
+
+class Collector:
+    """Collects what each property's tests came to."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told = dict(report.user_properties).get("property")
+        if told is not None and (report.when == "call" or not report.passed):
+            title, kind, name = told
+            self.found[title][kind][name].add(report.outcome)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -41,7 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def table_of(title: str, found: dict[str, dict[str, set[str]]]) -> str:
     properties = list(dict.fromkeys(name for own in found.values() for name in own))
-    table = Table("kind", *(str(number) for number in range(1, len(properties) + 1)), title=f"{title}: kind × property")
+    numbers = (str(number) for number in range(1, len(properties) + 1))
+    table = Table("kind", *numbers, title=f"{title}: kind × property", padding=0)
     for kind, own in sorted(found.items()):
         worst = (next((o for o in SIGNS if o in own[name]), None) for name in properties)
         table.add_row(kind, *(SIGNS[each] if each else " " for each in worst))

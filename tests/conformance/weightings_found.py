@@ -6,7 +6,7 @@ A file of `weightings/` has, where the method is not as most are,
     that of its logarithm. Default `loss`: the method scales losses. Otherwise it combines gradients.
   COMBINES: whether the update of the shared parameters is the sum of gradients with the weights. Default: true.
   ALONE: the weight of a task alone; None where it goes by its gradient or loss. Default 1.
-  SIZE: by which power of the size of all gradients the weights grow. Default 0; None: by no power.
+  SIZE: by which power of the size of all gradients the weights grow, of the configuration. Default 0.
   EQUAL: the weight of each of three tasks without conflict, None where they differ. Default None.
   OPPOSES_NONE: whether no task's gradient is opposed by the update. Default: false.
   RANDOM: whether random numbers are drawn. Default: false.

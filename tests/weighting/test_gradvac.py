@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmkd.weighting import gradvac
 from mmkd.weighting.gradvac import vaccinate
 
 JACOBIAN = np.array(((-4.0, 1.0, 1.0), (6.0, 1.0, 1.0)))
@@ -49,6 +50,12 @@ def test_a_target_near_one_is_finite() -> None:
     targets = np.ones((2, 2))
     weights, _ = vaccinate(JACOBIAN @ JACOBIAN.T, targets, 0.01, np.random.default_rng(0))
     assert np.isfinite(weights).all()
+
+
+def test_control_a_target_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradvac, "HIGHEST", 1.0)
+    with np.errstate(all="ignore"), pytest.raises(AssertionError):
+        test_a_target_near_one_is_finite()
 
 
 def test_three_tasks_follow_the_algorithm_in_the_order_drawn() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from mmkd.weighting import _gramian
+from mmkd.weighting import _gramian, cagrad
 from mmkd.weighting._gramian import fair, root, shortest
 from mmkd.weighting.cagrad import averse
 
@@ -64,6 +64,19 @@ def test_one_task_alone_is_lengthened_by_c(c: float) -> None:
 
 def test_an_averse_update_beside_a_gradient_of_zero_is_the_mean() -> None:
     assert averse(np.array([[0.0, 0.0], [0.0, 4.0]]), 0.5) == pytest.approx([0.5, 0.5])
+
+
+def test_an_averse_update_beside_opposite_gradients_is_the_mean() -> None:
+    """The best combination is 0 but for rounding, whose direction says nothing."""
+    jacobian = np.array([[0.6, 0.8], [-0.6, -0.8], [-2.4, 1.8]]) / 3
+    assert averse(jacobian @ jacobian.T, 0.5) @ jacobian == pytest.approx(jacobian.mean(0), abs=1e-6)
+    assert averse(jacobian @ jacobian.T, 0.5).max() < 1e6
+
+
+def test_control_a_direction_of_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cagrad, "VANISHING", 0.0)
+    with pytest.raises(AssertionError):
+        test_an_averse_update_beside_opposite_gradients_is_the_mean()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -93,3 +93,29 @@ def test_gradnorm_favours_the_slower_task() -> None:
     for _ in range(20):
         weights = step(weighting, {"a": 0.9, "b": 0.3})
     assert weights["a"] > 1 > weights["b"]
+
+
+def test_gradnorm_s_weights_stay_above_zero() -> None:
+    """A plain step that is longer than the weight would turn its sign."""
+    weighting = gradnorm.Weighting(gradnorm.Config(), ["a", "b"]).double()
+    for _ in range(10):
+        assert min(step(weighting, {"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 1e4}).values()) > 0
+
+
+def test_control_gradnorm_without_a_least_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradnorm, "SMALLEST", -math.inf)
+    with pytest.raises(AssertionError):
+        test_gradnorm_s_weights_stay_above_zero()
+
+
+def test_gradnorm_moves_tasks_whose_first_losses_were_zero() -> None:
+    weighting = gradnorm.Weighting(gradnorm.Config(), ["a", "b"]).double()
+    step(weighting, {"a": 0.0, "b": 0.0})
+    step(weighting, {"a": 1.0, "b": 0.5})
+    assert step(weighting, {"a": 1.0, "b": 0.5})["a"] > 1
+
+
+def test_control_gradnorm_without_a_least_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradnorm, "LEAST", 0.0)
+    with pytest.raises(AssertionError):
+        test_gradnorm_moves_tasks_whose_first_losses_were_zero()

@@ -1,4 +1,4 @@
-"""Derivatives of (L_1 .. L_K)^(1 / K) (1904.08492, eq. 3)."""
+"""Derivatives of (L_1 .. L_K)^(1 / K) (1904.08492)."""
 
 from __future__ import annotations
 

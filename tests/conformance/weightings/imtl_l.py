@@ -1,4 +1,4 @@
-"""exp(s) L - s (IMTL, ICLR 2021, eq. 8)."""
+"""exp(s) L - s (IMTL, ICLR 2021, section 3.2)."""
 
 from __future__ import annotations
 

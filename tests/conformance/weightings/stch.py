@@ -1,4 +1,4 @@
-"""Derivatives of mu log sum exp(p (L - z) / mu) (2402.19078, eq. 6)."""
+"""Derivatives of mu log sum exp(p (L - z) / mu) (2402.19078)."""
 
 from __future__ import annotations
 
