@@ -117,22 +117,6 @@ def mean(values: Sequence[Tensor]) -> Tensor:
     return sum(values, torch.zeros((), dtype=torch.float64)) / len(values)
 
 
-def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = None) -> tuple[list[Row], list[Row]]:
-    """Student's and teacher's features of every example that has both; the teacher's without a gradient.
-
-    to: the student's feature, a modality's or `fused`; None: that of the teacher's modality.
-    """
-    taught, voice = to or modality, scene.teachers[teacher]
-    students, targets = [], []
-    for example in range(len(scene.batch.ids)):
-        there = scene.student.speaks[example] if taught == "fused" else scene.student.has[taught][example]
-        if there and voice.has[modality][example]:
-            feature = scene.student.fused if taught == "fused" else scene.student.pooled[taught]
-            students.append(scalars(feature[example]))
-            targets.append(scalars(voice.pooled[modality][example].detach()))
-    return students, targets
-
-
 def kept_positions(
     scene: Scene, teacher: str, modality: str, student_layer: int, layer: int
 ) -> dict[int, list[tuple[int, Row, Row]]]:
@@ -175,3 +159,19 @@ def length_one(row: Sequence[Tensor]) -> Row:
 def squared_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Squared Euclidean distance."""
     return sum(((x - y) ** 2 for x, y in zip(a, b, strict=True)), torch.zeros((), dtype=torch.float64))
+
+
+def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = None) -> tuple[list[Row], list[Row]]:
+    """Student's and teacher's features of every example that has both; the teacher's without a gradient.
+
+    to: the student's feature, a modality's or `fused`; None: that of the teacher's modality.
+    """
+    taught, voice = to or modality, scene.teachers[teacher]
+    students, targets = [], []
+    for example in range(len(scene.batch.ids)):
+        there = scene.student.speaks[example] if taught == "fused" else scene.student.has[taught][example]
+        if there and voice.has[modality][example]:
+            feature = scene.student.fused if taught == "fused" else scene.student.pooled[taught]
+            students.append(scalars(feature[example]))
+            targets.append(scalars(voice.pooled[modality][example].detach()))
+    return students, targets

@@ -24,6 +24,7 @@ WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"imag
 POOLED = {"student": WIDTH, "bert": 6, "vit": 2, "clip": WIDTH}
 GRIDS = {"student": (4, 4), "vit": (2, 2), "clip": (2, 2)}
 LAYERS = {"student": 1, "bert": 3, "vit": 2, "clip": 2}
+TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
 LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0, "clip": 0}
 LOWER_WIDTHS = {
     "student": {"text": 4, "image": 2},
@@ -31,8 +32,8 @@ LOWER_WIDTHS = {
     "vit": {"image": 3},
     "clip": {"text": 3, "image": 3},
 }
-"""A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images not."""
-TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
+"""A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images
+not, but for `clip`."""
 
 
 @dataclass(frozen=True)
