@@ -241,7 +241,8 @@ def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Itera
 def _check_tasks(parts: Parts) -> Iterator[Problem]:
     if len(parts.losses) < len(parts.names("losses")):
         return  # one that is wrong by itself may be the one that trains the task
-    trained = {loss.group for loss in parts.losses.values() if not _always_zero(loss)}
+    in_groups = [loss for loss in parts.losses.values() if isinstance(loss, TaskLossConfig) and loss.trains_head]
+    trained = {loss.group for loss in in_groups if not _always_zero(loss)}
     for name in parts.names("tasks"):
         if name not in trained:
             advice = f"expected one, for example `losses.{name}: {{kind: supervised, task: {name}}}`"

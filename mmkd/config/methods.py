@@ -108,7 +108,8 @@ def teacher_words(needs: TeacherNeeds) -> str:
 
 
 def sample(name: str, field: FieldInfo) -> Any:
-    """A value of a required key: the first of its choices, a number, a list or map of one, or the key's own name."""
+    """A value of a required key: the first of its choices, a number, pairs of layers, or the key's own name."""
     if choices := [each for each in get_args(field.annotation) if isinstance(each, str)]:
         return choices[0]
-    return {"int": 0, "float": 1.0}.get(getattr(field.annotation, "__name__", ""), name)
+    by_type = {"int": 0, "float": 1.0, "tuple": [[0, 0], [1, 1]]}  # the only tuples are pairs of layers
+    return by_type.get(getattr(field.annotation, "__name__", ""), name)

@@ -154,13 +154,14 @@ class LossConfig(Plugin):
 
 class TaskLossConfig(LossConfig):
     """A term that belongs to one task, and so to that task's group. `logits`: the form that it reads; None: any.
-    `ordered`: only classes with an order have what it reads.
+    `ordered`: only classes with an order have what it reads. `trains_head`: whether the task's head learns by it.
 
     task: its name in the experiment.
     """
 
     logits: ClassVar[LogitsForm | None] = None
     ordered: ClassVar[bool] = False
+    trains_head: ClassVar[bool] = True
 
     task: str
 

@@ -27,7 +27,7 @@ def labelled_rows(task: Task, batch: Batch, student: Outputs) -> tuple[Tensor, T
     return student.logits[task.name][rows], batch.labels[task.name][rows]
 
 
-def ordered(task: Task, loss: str) -> Task:
+def with_order(task: Task, loss: str) -> Task:
     """The task, if its classes have an order; ValueError otherwise. loss: the kind that asks."""
     if not task.config.ordered:
         found = f"the task `{task.name}` is of the kind {task.config.kind}"

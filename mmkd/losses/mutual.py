@@ -29,6 +29,7 @@ class Config(TaskLossConfig):
     """
 
     logits: ClassVar[LogitsForm | None] = "classes"
+    trains_head: ClassVar[bool] = False
 
     kind: Literal["mutual"] = "mutual"
     divergence: NonNegativeFloat = 1.0

@@ -22,7 +22,7 @@ from torch import Tensor
 from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
-from mmkd.losses._classes import ordered, taught_rows
+from mmkd.losses._classes import taught_rows, with_order
 from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs
 
@@ -53,7 +53,7 @@ class Loss(base.Loss):
     def __init__(self, config: Config, setting: base.Setting) -> None:
         """Raises ValueError for a task without an order."""
         super().__init__(config, setting)
-        self.task = ordered(setting.tasks[config.task], config.kind)
+        self.task = with_order(setting.tasks[config.task], config.kind)
 
     def forward(self, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> Tensor:
         """Mean over rows and thresholds, in nats."""

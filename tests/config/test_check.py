@@ -82,6 +82,8 @@ CASES = [
     ([IMAGE_START.format("vit", "[0, 4]", 64), "teachers.vit.options={depth: 4}"],
      [("student.image.size", "found 64; the teacher `vit` reads images of 224"),
       ("student.image.start.layers", "the teacher `vit` has no block 4; expected blocks from 0 to 3")]),
+    (["losses.sentiment={kind: mutual, task: sentiment}", "losses.vit_sentiment=null"],
+     [("tasks.sentiment", "no loss trains the head of this task")]),
     ([RUN_START.format("/gone/seed0", "[text, image]")],
      [("student.start.run", "there is no `/gone/seed0`")]),
     ([RUN_START.format(".", "[image]")],
