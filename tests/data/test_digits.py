@@ -67,6 +67,7 @@ def test_another_file_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    source = open_source(CARD, {}, None)
     monkeypatch.setattr(digits.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="install scikit-learn"):
-        rows("test")
+        list(source.read("test"))
