@@ -72,11 +72,11 @@ class Once:
         return rows
 
 
-def _ours(teaching: str, text_only: bool = False) -> Callable[[Workload, Path], Arm]:
+def _ours(teaching: str, text_only: bool = False, diagnose_every: int | None = None) -> Callable[[Workload, Path], Arm]:
     def build(workload: Workload, folder: Path) -> Arm:
         from benchmarks.ours import Ours
 
-        return Ours(workload, teaching, text_only, folder / ("text" if text_only else "pairs"))
+        return Ours(workload, teaching, text_only, folder / ("text" if text_only else "pairs"), diagnose_every)
 
     return build
 
@@ -114,6 +114,9 @@ ARMS: dict[str, Entry] = {
     "floor": Entry("mmkd, student alone", "floor", _ours("none")),
     "plain_floor": Entry("plain loop, student alone, buckets", "floor", _peer("plain", "student_alone_bucketed")),
     "ours_cached": Entry("mmkd, teachers from the cache", "floor", _ours("cached")),
+    "ours_diagnosed": Entry(
+        "mmkd, cached, with its diagnostics as they are by default", "floor", _ours("cached", diagnose_every=100)
+    ),
     "ours_live": Entry("mmkd, live teachers", "floor", _ours("live")),
     "hf_grouped": Entry("HF Trainer, grouped by length", "floor", _peer("hf_trainer", "grouped")),
     "hf_default": Entry("HF Trainer, its default", "floor", _peer("hf_trainer", "default")),

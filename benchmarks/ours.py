@@ -112,12 +112,14 @@ def reader() -> TextReader:
 class Ours:
     """A student of mmkd on the workload."""
 
-    def __init__(self, workload: Workload, teaching: str, text_only: bool, folder: Path) -> None:
+    def __init__(
+        self, workload: Workload, teaching: str, text_only: bool, folder: Path, diagnose_every: int | None = None
+    ) -> None:
         """Build everything up to the first step. teaching: `none`, `live` or `cached`.
 
-        text_only: no images and no image teacher. folder: of the encoded data and the cache, shared by arms.
+        diagnose_every: steps between diagnostics, which no peer has. text_only: no images and no image teacher. folder: of the encoded data and the cache, shared by arms.
         """
-        self._folder = folder
+        self._folder, self._diagnose_every = folder, diagnose_every
         self._tasks, text = tasks(), reader()
         images = {} if text_only else {"student": ImageReader(work.SIZE), "vit": ImageReader(work.SIZE)}
         uses = {name: same_labels(name, task.config.kind, len(task.labels)) for name, task in self._tasks.items()}
@@ -232,7 +234,8 @@ class Ours:
 
         weighting = fixed.Weighting(fixed.Config(), list(self._tasks))
         players = Players(self._student, speakers, self._terms, weighting, self._tasks)
-        settings = Train(epochs=epochs, batch_size=BATCH, threads=torch.get_num_threads())
+        threads, every = torch.get_num_threads(), self._diagnose_every
+        settings = Train(epochs=epochs, batch_size=BATCH, threads=threads, diagnose_every=every)
         own = (self._validation, settings, seed, Accelerator(cpu=True), logs)
         train(players, lambda epoch: self._corpus, *own, report=report)
         return rows

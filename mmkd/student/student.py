@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch._functorch.config
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -79,6 +80,8 @@ class Student(nn.Module):
 
     def compile_encoders(self) -> None:
         """Have `torch.compile` make the encoders' networks, for batches of any shape; weights keep their names."""
+        # Diagnostics and weightings of gradients go back through one graph several times, which needs all it holds.
+        torch._functorch.config.donated_buffer = False
         for encoder in self.encoders.values():
             if isinstance(encoder, TextEncoder | ImageEncoder):
                 encoder.compile_network()
