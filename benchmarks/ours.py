@@ -117,7 +117,8 @@ class Ours:
     ) -> None:
         """Build everything up to the first step. teaching: `none`, `live` or `cached`.
 
-        diagnose_every: steps between diagnostics, which no peer has. text_only: no images and no image teacher. folder: of the encoded data and the cache, shared by arms.
+        diagnose_every: steps between diagnostics, which no peer has. text_only: no images and no image teacher.
+        folder: of the encoded data and the cache, shared by arms.
         """
         self._folder, self._diagnose_every = folder, diagnose_every
         self._tasks, text = tasks(), reader()
