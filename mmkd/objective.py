@@ -63,6 +63,7 @@ class Terms(nn.Module):
             task = loss.config.group
             if task is not None and not present(loss, task, student, teachers, batch):
                 continue
+            loss.progress = progress
             value = found[name] = loss(student, teachers, batch)
             term = terms[name] = value_at(loss.config.weight, progress) * value
             if task is None:

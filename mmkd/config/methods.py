@@ -34,7 +34,7 @@ def methods_page() -> str:
     parts = ["# Methods", NOTE]
     kinds = {folder: plugins.kinds(folder) for folder in SECTIONS}
     for folder, title in SECTIONS.items():
-        rows = [f"| [`{kind}`](#{kind}) | {about(folder, kind)[0]} |" for kind in kinds[folder]]
+        rows = [f"| [`{kind}`](#{kind}) | {escaped(about(folder, kind)[0])} |" for kind in kinds[folder]]
         parts.append("\n".join([f"**{title}**", "", "| kind | |", "| --- | --- |", *rows]))
     for folder, title in SECTIONS.items():
         parts.append(f"## {title}")
@@ -69,8 +69,13 @@ def key_row(config: type[Section], name: str, field: FieldInfo) -> str:
     """A row of the table of keys: its name in a file, its default, what it is."""
     value = plain(field.get_default(call_default_factory=True))
     default = "required" if field.is_required() else f"`{json.dumps(value)}`"
-    text = key_descriptions(config).get(name, COMMON.get(name, "")).replace("|", "\\|")
+    text = escaped(key_descriptions(config).get(name, COMMON.get(name, "")))
     return f"| `{field.alias or name}` | {default} | {text} |"
+
+
+def escaped(text: str) -> str:
+    """Text for a cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def plain(value: Any) -> Any:

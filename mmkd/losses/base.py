@@ -36,6 +36,8 @@ class Loss(nn.Module, abc.ABC):
         """Build the term's projections, if it has any, from the widths in `setting`."""
         super().__init__()
         self.config, self.setting = config, setting
+        self.progress = 0.0
+        """Share of the run's steps that are done, for schedules of more than the coefficient; the objective sets it."""
 
     @abc.abstractmethod
     def forward(self, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> Tensor:

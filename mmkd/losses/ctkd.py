@@ -8,8 +8,8 @@ student is furthest from the teacher. The paper's other form, a temperature for 
 here.
 
 The paper's curriculum lets the strength rise with the epochs n, from 0 to 1 over the first L = 10 of them as
-(1 + cos(pi (1 + min(n, L) / L))) / 2, and leaves it at 1. A loss is not told of the run's progress, so the strength is
-one number here; 1 is the paper's after epoch L. raw starts at 1 as in the authors' code, where T is 15.6.
+(1 + cos(pi (1 + min(n, L) / L))) / 2, and leaves it at 1: `strength: {kind: cosine, from: 0, to: 1, until: 0.04}` where
+these are a share of 0.04 of the run. raw starts at 1 as in the authors' code, where T is 15.6.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
-from mmkd.config.section import NonNegativeFloat, PositiveFloat
+from mmkd.config.schedule import Coefficient, value_at
+from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
 from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
@@ -36,7 +37,7 @@ class Config(TaskLossConfig):
     """Learn the task from a teacher's probabilities, at the temperature where they are hardest to learn.
 
     lowest, span: the temperature stays between lowest and lowest + span. strength: of the reversed gradient, by which
-    the temperature learns; 0 leaves it where it starts.
+    the temperature learns, a number or a schedule; 0 leaves it where it is.
     """
 
     logits: ClassVar[LogitsForm | None] = "classes"
@@ -45,7 +46,7 @@ class Config(TaskLossConfig):
     teacher: str
     lowest: PositiveFloat = 1.0
     span: PositiveFloat = 20.0
-    strength: NonNegativeFloat = 1.0
+    strength: Coefficient = 1.0
 
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """The teacher's logits for the task."""
@@ -71,7 +72,7 @@ class Loss(base.Loss):
         """Mean over rows, in nats."""
         own = self.config
         rows = taught_rows(self.setting.tasks[own.task], batch, student, teachers[own.teacher])
-        return ctkd(*rows, reversed_gradient(self.temperature, own.strength))
+        return ctkd(*rows, reversed_gradient(self.temperature, value_at(own.strength, self.progress)))
 
 
 def ctkd(

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
-from mmkd.config.section import PositiveFloat
+from mmkd.config.schedule import Temperature, value_at
 from mmkd.losses import base
 from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs, rows_of
@@ -29,7 +29,8 @@ SMALLEST_DEVIATION = 1e-3
 class Config(TaskLossConfig):
     """Learn the task from a teacher's probabilities.
 
-    temperature: above 1 it shows more of how the teacher ranks the wrong classes.
+    temperature: above 1 it shows more of how the teacher ranks the wrong classes; a number or a schedule (annealed to 1
+        in 2104.07163).
     standardize: bring each row of logits to mean 0 and deviation 1 first.
     """
 
@@ -37,7 +38,7 @@ class Config(TaskLossConfig):
 
     kind: Literal["logit_kl"] = "logit_kl"
     teacher: str
-    temperature: PositiveFloat = 4.0
+    temperature: Temperature = 4.0
     standardize: bool = False
 
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
@@ -54,9 +55,8 @@ class Loss(base.Loss):
         """Mean over rows, in nats."""
         task, teacher = self.config.task, teachers[self.config.teacher]
         rows = rows_of(self.setting.tasks[task].level, batch, student, teacher)
-        return logit_kl(
-            student.logits[task][rows], teacher.logits[task][rows], self.config.temperature, self.config.standardize
-        )
+        temperature = value_at(self.config.temperature, self.progress)
+        return logit_kl(student.logits[task][rows], teacher.logits[task][rows], temperature, self.config.standardize)
 
 
 def logit_kl(

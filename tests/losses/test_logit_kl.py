@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmkd.losses import logit_kl as module
 from mmkd.losses.logit_kl import logit_kl, standardized
+from mmkd.objective import Terms
 
 TEMPERATURES = (0.5, 1.0, 4.0, 20.0)
 
@@ -164,3 +165,16 @@ def test_control_sample_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "standardized", sample)
     with pytest.raises(AssertionError):
         test_standardized_equals_the_loop(1.0)
+
+
+def test_a_schedule_moves_the_temperature_with_the_run(scene: Callable) -> None:
+    """As the objective tells the progress; at its ends the value is that of the fixed temperatures."""
+    scene = scene()
+    annealed = {"kind": "linear", "from": 8.0, "to": 2.0}
+    loss = module.Loss(module.Config(task="sentiment", teacher="bert", temperature=annealed), scene.setting)
+    terms = Terms({"taught": loss})
+    for progress, temperature in ((0.0, 8.0), (0.5, 5.0), (1.0, 2.0)):
+        config = module.Config(task="sentiment", teacher="bert", temperature=temperature)
+        fixed = scene.value(module.Loss(config, scene.setting)).item()
+        found = terms(scene.student, scene.teachers, scene.batch, progress, step=0)
+        assert found.by_task["sentiment"].item() == pytest.approx(fixed, rel=1e-12)
