@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from mmkd.averaging import Averaged
 from mmkd.config.experiment import Train
 from mmkd.config.mixing import Mixing, Size
 from mmkd.data.base import DataError
@@ -96,6 +97,7 @@ def train(
     groups = decay_groups(trainees, players.weighting, settings.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
+    averaged = Averaged(network, settings.average)
     best: Trained | None = None
     history: list[dict[str, Any]] = []
     step, looked = 0, -1
@@ -137,6 +139,7 @@ def train(
                     schedule.step()
                     optimizer.zero_grad()
                     step += 1
+                    averaged.update(step / (per_epoch * settings.epochs))
                     progress(step, per_epoch * settings.epochs)
                 watch("loading")
             players.weighting.end_epoch()
@@ -144,7 +147,7 @@ def train(
             entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen(), "diagnostics": diagnostics.means()}
             watch("evaluation")
             if accelerator.is_main_process:
-                found = evaluate(network, validation, players.tasks, device)
+                found = evaluate(averaged.network, validation, players.tasks, device)
                 entry |= {
                     "mean_score": found.mean_score(),
                     "validation": {t: {m: s.value for m, s in metrics.items()} for t, metrics in found.scores.items()},
@@ -154,7 +157,9 @@ def train(
             entry = told_by_main(entry, accelerator)
             history.append(entry)
             if best is None or entry["mean_score"] > best.value:
-                weights_now = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+                weights_now = {
+                    name: value.detach().cpu().clone() for name, value in averaged.network.state_dict().items()
+                }
                 best = Trained(epoch, entry["mean_score"], weights_now, history)
             stale = settings.patience is not None and epoch - best.epoch >= settings.patience
             if report(entry) or stale:

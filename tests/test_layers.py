@@ -33,7 +33,7 @@ LAYERS = (
         "cache",
         "losses",
     ),
-    *("weighting", "environment", "objective", "diagnostics", "evaluate", "lessons", "processes"),
+    *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
     *("watch", "train", "workspace", "lora", "teach", "speakers", "plan"),
     *("report", "write_up", "teacher_record", "run", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),

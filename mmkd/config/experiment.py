@@ -89,6 +89,18 @@ class Student(Section):
         return tuple(modality for modality, encoder in own.items() if encoder is not None)
 
 
+class Average(Section):
+    """An average of the student's weights over the steps, which is evaluated and kept in their place.
+
+    kind: `ema`, where older weights fade, or `mean`, where all count alike (SWA, 1803.05407).
+    decay: of `ema`, by each step. start: share of the run's steps before the first that counts.
+    """
+
+    kind: Literal["ema", "mean"] = "ema"
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
 class Train(Section):
     """The training loop.
 
@@ -96,6 +108,7 @@ class Train(Section):
     patience: epochs without a better validation score before the run stops; null never stops early.
     accumulate: batches whose gradients are added before a step.
     clip: largest gradient norm; null leaves gradients as they are.
+    average: of the student's weights over the steps; null keeps them as they are.
     diagnose_every: steps from one look at the terms' gradients, the tasks' conflict and the teachers to the next; their
         means stand in each epoch's history and in TensorBoard. It changes nothing in the run; null never looks.
     compile: compile the student's encoders with `torch.compile`: a minute or more before the first step, then fewer and
@@ -117,6 +130,7 @@ class Train(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: Annotated[int, Field(ge=0)] = 0
     threads: PositiveInt | None = None
+    average: Average | None = None
     diagnose_every: PositiveInt | None = 100
     compile: bool = False
     cache: bool = True
