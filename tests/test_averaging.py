@@ -10,8 +10,9 @@ from torch import nn
 
 from mmkd.averaging import Averaged
 from mmkd.config.experiment import Average
+from mmkd.encoders.image import ImageEncoder
 from test_train import SETTINGS, corpus_of, players_of, run
-from tiny_project import same_weights
+from tiny_project import image_config, same_weights
 
 STEPS = [2.0, 6.0, 4.0, 8.0]
 """The one weight after each step."""
@@ -66,3 +67,18 @@ def test_the_loop_keeps_what_is_averaged(tmp_path: Path) -> None:
     start, name = players_of(corpus).network.state_dict(), "heads.mood.weight"
     moved, lagging = (torch.dist(each.weights[name], start[name]) for each in (plain, faded))
     assert 0 < lagging < moved
+
+
+def test_the_average_of_a_compiled_encoder_reads_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda made, **how: made)
+    encoder = ImageEncoder(image_config())
+    encoder.compile_network()
+    averaged = Averaged(encoder, Average(decay=0.0))
+    averaged.update(1.0)
+    pixels, present = torch.zeros(2, 3, 48, 48, dtype=torch.uint8), torch.ones(2, dtype=torch.bool)
+    with torch.no_grad():
+        before = averaged.network.eval()(pixels, present).pooled.clone()
+        for parameter in encoder.parameters():
+            parameter.add_(1.0)  # the next step, which the average has not seen
+        after = averaged.network(pixels, present).pooled
+    assert torch.equal(before, after)

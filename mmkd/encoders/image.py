@@ -74,6 +74,10 @@ class ImageEncoder(nn.Module):
         """Have `torch.compile` make the forward pass of images that are there, for batches of any length."""
         self._compiled = torch.compile(self._encode_all, **COMPILED)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled pass, which is that of this network: a copy of it would read these weights."""
+        return {**super().__getstate__(), "_compiled": None}
+
     def _encode(self, pixels: Tensor) -> Encoded:
         lone = [m for m in self.modules() if isinstance(m, _BatchNorm) and m.training] if len(pixels) == 1 else []
         for module in lone:
