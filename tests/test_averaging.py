@@ -70,7 +70,7 @@ def test_the_loop_keeps_what_is_averaged(tmp_path: Path) -> None:
 
 
 def test_the_average_of_a_compiled_encoder_reads_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda made, **how: made)
+    monkeypatch.setattr(torch, "compile", lambda made, **how: lambda pixels: made(pixels))  # a function, as compiled
     encoder = ImageEncoder(image_config())
     encoder.compile_network()
     averaged = Averaged(encoder, Average(decay=0.0))
