@@ -49,15 +49,16 @@ def main(
     for arm in [arm for arm in chosen if not installed(arm)]:
         console.print(f"{arm}: left out, {ARMS[arm].package} is not installed (pip install 'mmkd\\[bench]')")
         chosen.remove(arm)
-    found = []
+    found: list[dict[str, Any]] = []
+    about = {"name": name, "samples": samples, "epochs": epochs, "threads": threads, **place()}
     with tempfile.TemporaryDirectory(prefix="mmkd-bench-") as folder, Progress(console=console) as progress:
         bar = progress.add_task("measure", total=repeats * len(chosen))
-        for _ in range(repeats):
+        for repeat in range(1, repeats + 1):
             for arm in chosen:
                 progress.update(bar, description=f"measure {arm:<16}")
                 found.append(measured(arm, samples, epochs, Path(folder), threads))
                 progress.advance(bar)
-    about = {"name": name, "samples": samples, "epochs": epochs, "repeats": repeats, "threads": threads, **place()}
+            write(name, found, {**about, "repeats": repeat})  # hours of work are not lost with the next repeat
     result = lines(found)
     for line in result:
         console.print(f"{line.arm}: {ARMS[line.arm].what}", highlight=False)
@@ -68,11 +69,15 @@ def main(
         for row in rows:
             table.add_row(*row)
         console.print(table)
+    console.print(f"wrote results/benchmarks/{name}.json and .md")
+
+
+def write(name: str, found: list[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Write what was measured, and the page about it, into results/benchmarks."""
     out = ROOT / "results" / "benchmarks"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps({"about": about, "measured": found}, indent=1) + "\n", "utf-8")
     (out / f"{name}.md").write_text(markdown(found, about), "utf-8")
-    console.print(f"wrote results/benchmarks/{name}.json and .md")
 
 
 def installed(arm: str) -> bool:
