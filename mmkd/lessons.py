@@ -135,19 +135,29 @@ class Ahead:
             yield self._lesson(waiting.popleft())
 
     def _lesson(self, batch: Batch) -> Lesson:
-        while True:
-            try:
-                said = self._answers.get(timeout=POLL)
-                break
-            except queue.Empty:
-                if not self._process.is_alive():
-                    code = self._process.exitcode
-                    text = f"the process of the live teachers ended by itself (exit code {code}); it may have run out"
-                    raise LiveTeacherError(f"{text} of memory: set `train.live.process: false`, or cache") from None
+        said = self._answer()
         if isinstance(said, str):
             raise LiveTeacherError(f"a live teacher failed in its own process:\n{said}")
         batch = to_device(batch, self._device)
         return batch, to_device(said, self._device) | _asked(self._here, batch, self._device)
+
+    def _answer(self) -> Any:
+        """What the process says next: outputs, or the traceback of what went wrong there."""
+        lost: Exception | None = None
+        while True:
+            try:
+                said = self._answers.get(timeout=POLL)
+                if lost is None or isinstance(said, str):
+                    return said
+            except (OSError, EOFError) as error:  # tensors of a process that has ended, which may have said why
+                lost = error
+            except queue.Empty:
+                if not self._process.is_alive():
+                    code = self._process.exitcode
+                    text = f"the process of the live teachers ended by itself (exit code {code}); it may have run out"
+                    raise LiveTeacherError(f"{text} of memory: set `train.live.process: false`, or cache") from lost
+                if lost is not None:
+                    raise LiveTeacherError(f"what the live teachers said was lost on its way: {lost}") from lost
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,32 @@ def test_a_process_that_was_killed_is_named(tmp_path: Path, monkeypatch: pytest.
         os.kill(taught._process.pid or 0, signal.SIGKILL)
         with pytest.raises(LiveTeacherError, match="exit code -9"):
             list(following)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([FileNotFoundError(2, "no such file"), {}, "no more words"], "failed in its own process:\nno more words"),
+        ([ConnectionResetError(104, "reset"), queue.Empty()], "was lost on its way: .*reset"),
+    ],
+)
+def test_an_answer_whose_process_ended_first_is_not_taken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[object], message: str
+):
+    """Tensors are fetched from the process that made them, which may have failed at a later batch and ended."""
+    corpus, waiting = corpus_of(tmp_path), iter(answers)
+
+    def get(timeout: float) -> object:
+        said = next(waiting)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    with lessons({"bert": teacher_of(corpus)}, OWN_PROCESS, CPU) as taught:
+        assert isinstance(taught, Ahead)
+        monkeypatch.setattr(taught._answers, "get", get)
+        with pytest.raises(LiveTeacherError, match=f"(?s){message}"):
+            list(taught(load(corpus, rows_of(corpus))))
 
 
 def test_teachers_are_asked_without_gradient(tmp_path: Path):
