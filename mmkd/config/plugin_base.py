@@ -171,6 +171,19 @@ class TaskLossConfig(LossConfig):
         return self.task
 
 
+class TaughtLossConfig(TaskLossConfig):
+    """A term that learns a task from what a teacher says of it.
+
+    teacher: its name in the experiment.
+    """
+
+    teacher: str
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """The teacher's logits for the task."""
+        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
+
+
 class LayerLossConfig(LossConfig):
     """A term between a hidden layer of the student and one of a teacher, of the same modality.
 

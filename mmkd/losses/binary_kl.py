@@ -15,14 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._math import full_precision, mean_or_zero
 from mmkd.types import Batch, Outputs, rows_of
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's probabilities of the labels.
 
     temperature: above 1 it shows more of how sure the teacher is of what it does not predict.
@@ -31,12 +31,7 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "labels"
 
     kind: Literal["binary_kl"] = "binary_kl"
-    teacher: str
     temperature: PositiveFloat = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.schedule import Coefficient, value_at
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
@@ -33,7 +33,7 @@ START = 1.0
 """Of the parameter `raw`."""
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's probabilities, at the temperature where they are hardest to learn.
 
     lowest, span: the temperature stays between lowest and lowest + span. strength: of the reversed gradient, by which
@@ -43,14 +43,9 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["ctkd"] = "ctkd"
-    teacher: str
     lowest: PositiveFloat = 1.0
     span: PositiveFloat = 20.0
     strength: Coefficient = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

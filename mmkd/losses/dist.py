@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import NonNegativeFloat, PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
@@ -27,7 +27,7 @@ from mmkd.losses._math import full_precision, mean_or_zero, unit
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn how a teacher ranks the classes of a row, and the rows of the batch by a class.
 
     beta: of the classes of a row. gamma: of the rows by a class. temperature: of the probabilities.
@@ -36,14 +36,9 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["dist"] = "dist"
-    teacher: str
     beta: NonNegativeFloat = 2.0
     gamma: NonNegativeFloat = 2.0
     temperature: PositiveFloat = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

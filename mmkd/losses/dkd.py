@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import NonNegativeFloat, PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import of_label, taught_labelled_rows, without_label
@@ -28,7 +28,7 @@ from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn from a teacher how sure the label is, and apart from that how the other classes rank.
 
     alpha: of the label against the rest. beta: of the other classes among themselves; the paper takes 8 for most of
@@ -38,7 +38,6 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["dkd"] = "dkd"
-    teacher: str
     alpha: NonNegativeFloat = 1.0
     beta: NonNegativeFloat = 8.0
     temperature: PositiveFloat = 4.0
@@ -47,10 +46,6 @@ class Config(TaskLossConfig):
     def needs_labels(self) -> bool:
         """The label is what is told apart."""
         return True
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

@@ -17,25 +17,20 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows, with_order
 from mmkd.losses._math import full_precision, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn ordered classes from a teacher's probabilities, where a distant class is worse than a near one."""
 
     logits: ClassVar[LogitsForm | None] = "classes"
     ordered: ClassVar[bool] = True
 
     kind: Literal["emd"] = "emd"
-    teacher: str
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

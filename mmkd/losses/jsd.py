@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
@@ -27,7 +27,7 @@ from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's probabilities, by a divergence with a bound.
 
     beta: the teacher's share of the mixture, between 0 and 1. temperature: of both distributions.
@@ -36,13 +36,8 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["jsd"] = "jsd"
-    teacher: str
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
     temperature: PositiveFloat = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

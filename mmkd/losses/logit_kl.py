@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.schedule import Temperature, value_at
 from mmkd.losses import base
 from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
@@ -26,7 +26,7 @@ SMALLEST_DEVIATION = 1e-3
 """Rows of logits that vary less are not stretched to deviation 1: at equal logits the gradient would be infinite."""
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's probabilities.
 
     temperature: above 1 it shows more of how the teacher ranks the wrong classes; a number or a schedule (annealed to 1
@@ -37,13 +37,8 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["logit_kl"] = "logit_kl"
-    teacher: str
     temperature: Temperature = 4.0
     standardize: bool = False
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

@@ -16,24 +16,19 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
 from mmkd.losses._math import full_precision, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's logits as they are."""
 
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["logit_mse"] = "logit_mse"
-    teacher: str
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import Field, Strict
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import NonNegativeFloat, PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
@@ -29,7 +29,7 @@ from mmkd.types import Batch, Outputs
 Temperatures = Annotated[tuple[PositiveFloat, ...], Strict(False), Field(min_length=1)]
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn a teacher's probabilities row by row, how alike they make rows, and which classes go together.
 
     temperatures: each adds its own three levels. instance, batch, classes: coefficients of the levels.
@@ -38,15 +38,10 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["mlld"] = "mlld"
-    teacher: str
     temperatures: Temperatures = (2.0, 3.0, 4.0, 5.0, 6.0)
     instance: NonNegativeFloat = 1.0
     batch: NonNegativeFloat = 1.0
     classes: NonNegativeFloat = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import NonNegativeFloat, PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import of_label, taught_labelled_rows, without_label
@@ -26,7 +26,7 @@ from mmkd.losses._math import full_precision, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the label as far as a teacher is sure of it, and from the teacher how the other classes rank.
 
     gamma: of the other classes. temperature: of the other classes alone.
@@ -35,7 +35,6 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["nkd"] = "nkd"
-    teacher: str
     gamma: NonNegativeFloat = 1.5
     temperature: PositiveFloat = 1.0
 
@@ -43,10 +42,6 @@ class Config(TaskLossConfig):
     def needs_labels(self) -> bool:
         """The label is what is told apart."""
         return True
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

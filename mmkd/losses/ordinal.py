@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows, with_order
@@ -27,7 +27,7 @@ from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn from a teacher on which side of each threshold an ordered class lies.
 
     temperature: of both networks' class probabilities, before they are summed.
@@ -37,12 +37,7 @@ class Config(TaskLossConfig):
     ordered: ClassVar[bool] = True
 
     kind: Literal["ordinal"] = "ordinal"
-    teacher: str
     temperature: PositiveFloat = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

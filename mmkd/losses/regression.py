@@ -20,14 +20,14 @@ from pydantic import model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import NonNegativeFloat, PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._math import full_precision, mean_or_zero
 from mmkd.types import Batch, Outputs, rows_of
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's value.
 
     delta: errors beyond it count linearly, in the unit of the value; null: all errors count by their square.
@@ -38,7 +38,6 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "value"
 
     kind: Literal["regression"] = "regression"
-    teacher: str
     delta: PositiveFloat | None = None
     teacher_bounded: bool = False
     margin: NonNegativeFloat = 0.0
@@ -53,10 +52,6 @@ class Config(TaskLossConfig):
     def needs_labels(self) -> bool:
         """The bound is by the label."""
         return self.teacher_bounded
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task, which are its values."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

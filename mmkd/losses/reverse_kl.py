@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
@@ -22,7 +22,7 @@ from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn from a teacher what is not so.
 
     temperature: of both distributions.
@@ -31,12 +31,7 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["reverse_kl"] = "reverse_kl"
-    teacher: str
     temperature: PositiveFloat = 1.0
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import taught_rows
@@ -28,7 +28,7 @@ from mmkd.losses._math import full_precision, kl_divergence, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn the task from a teacher's softened probabilities, without softening the student's.
 
     temperature: of the teacher; the paper tunes it for each pair of networks. weighted: rows count by how unsure the
@@ -38,13 +38,8 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["ttm"] = "ttm"
-    teacher: str
     temperature: PositiveFloat = 4.0
     weighted: bool = False
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):

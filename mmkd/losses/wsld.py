@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmkd.config.plugin_base import LogitsForm, TaskLossConfig, TeacherNeeds
+from mmkd.config.plugin_base import LogitsForm, TaughtLossConfig
 from mmkd.config.section import PositiveFloat
 from mmkd.losses import base
 from mmkd.losses._classes import of_label, taught_labelled_rows
@@ -29,7 +29,7 @@ from mmkd.losses._math import full_precision, mean_or_zero
 from mmkd.types import Batch, Outputs
 
 
-class Config(TaskLossConfig):
+class Config(TaughtLossConfig):
     """Learn from a teacher's probabilities, most where the student does not know the label yet.
 
     temperature: of the soft labels. The authors' code adds 2.5 times this term to the loss of the labels.
@@ -38,17 +38,12 @@ class Config(TaskLossConfig):
     logits: ClassVar[LogitsForm | None] = "classes"
 
     kind: Literal["wsld"] = "wsld"
-    teacher: str
     temperature: PositiveFloat = 2.0
 
     @property
     def needs_labels(self) -> bool:
         """The weight is by the label."""
         return True
-
-    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
-        """The teacher's logits for the task."""
-        return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
 
 
 class Loss(base.Loss):
