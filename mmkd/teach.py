@@ -6,7 +6,6 @@ the `train` splits; validation chooses its epoch. One that is served from the ca
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,14 +16,12 @@ from typing import Any
 import torch
 
 from mmkd import checkpoint
-from mmkd.arrays import code_hash
 from mmkd.checkpoint import CheckpointError
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
-from mmkd.config.plugin_base import Finetune, TeacherConfig
+from mmkd.config.plugin_base import Finetune
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.encoders.start import copy_blocks
-from mmkd.environment import package_versions
 from mmkd.lora import add_lora, merge_lora
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
@@ -33,30 +30,10 @@ from mmkd.record import hash_of
 from mmkd.student.start import copy_student, earlier_student
 from mmkd.student.student import Student
 from mmkd.tasks.base import Task
+from mmkd.teacher_identity import circumstances, classes, code_of, networks, packages, reads
 from mmkd.teachers.base import Speaker, Teacher
 from mmkd.train import Players, mix, train
 from mmkd.workspace import Workspace
-
-SOURCE = Path(__file__).parent
-CODE = (
-    *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
-    *("data/relabel.py", "data/sampling.py", "lessons.py", "processes.py"),
-    *("encoders", "heads.py", "teachers/base.py", "lora.py"),
-    *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
-    *(
-        "weighting/base.py",
-        "weighting/fixed.py",
-        "objective.py",
-        "diagnostics.py",
-        "train.py",
-        "evaluate.py",
-        "teach.py",
-    ),
-)
-"""What a teacher's weights and stored outputs depend on, beside its own kind and those of its tasks."""
-
-UNREAD = {"_name_or_path", "transformers_version", "architectures"}
-"""Keys of a model's config that say where it came from, and change nothing."""
 
 
 class Prepared:
@@ -126,7 +103,7 @@ def prepare(workspace: Workspace, name: str, others: Mapping[str, Prepared]) -> 
     if not config.network and not members:
         teacher.require(workspace.mix.training(Readers({}, {})))
     origin = {who: hash_of(member.identity) for who, member in members.items()} or teacher.origin()
-    return Prepared(build, {**origin, **_circumstances(workspace, name, config)}, {})
+    return Prepared(build, {**origin, **circumstances(workspace, name, config)}, {})
 
 
 def untrained(workspace: Workspace, name: str, training: Finetune) -> Untrained:
@@ -136,14 +113,14 @@ def untrained(workspace: Workspace, name: str, training: Finetune) -> Untrained:
     teacher = _new(workspace, name, {})
     made_from = {
         "start": checkpoint.weights_hash(teacher.state_dict()),  # pretrained ones too, wherever they came from
-        "networks": _networks(teacher),
+        "networks": networks(teacher),
         "config": config.model_dump(mode="json", by_alias=True, exclude={"layers"}),
-        "tasks": _classes(workspace, config),
+        "tasks": classes(workspace, config),
         "data": [workspace.mix.fingerprint(split, config.tasks) for split in ("train", "validation")],
         "labels": {m.name: {t: m.labels(t) for t in config.tasks if t in m.tasks} for m in workspace.mix.members},
-        "readers": _reads(workspace, name),
-        "code": _code_of(workspace, name),
-        "packages": _packages(),
+        "readers": reads(workspace, name),
+        "code": code_of(workspace, name),
+        "packages": packages(),
     }
     return Untrained(teacher, made_from, workspace.places.teachers / f"{name}-{hash_of(made_from)[:16]}")
 
@@ -152,7 +129,7 @@ def _prepare_trained(workspace: Workspace, name: str, training: Finetune) -> Pre
     config = workspace.experiment.teachers[name]
     start = untrained(workspace, name, training)
     teacher, folder, tasks = start.teacher, start.folder, start.teacher.tasks
-    networks = hash_of(start.made_from["networks"])
+    network = hash_of(start.made_from["networks"])
     if not told_by_main(checkpoint.exists(folder), workspace.accelerator):
         facts = _finetune(workspace, teacher, training, folder)
         labels = {task: list(own.labels) for task, own in tasks.items()}
@@ -167,7 +144,7 @@ def _prepare_trained(workspace: Workspace, name: str, training: Finetune) -> Pre
         new.load_state_dict(checkpoint.load(folder)[0])
         return _frozen(workspace, new)
 
-    identity = {"weights": sha256, "networks": networks, **_circumstances(workspace, name, config)}
+    identity = {"weights": sha256, "networks": network, **circumstances(workspace, name, config)}
     return Prepared(build, identity, facts, folder)
 
 
@@ -200,31 +177,6 @@ def _frozen(workspace: Workspace, teacher: Teacher) -> Teacher:
     teacher.to(workspace.accelerator.device)
     teacher.freeze()
     return teacher
-
-
-def _circumstances(workspace: Workspace, name: str, config: TeacherConfig) -> dict[str, str]:
-    """What a teacher's outputs depend on beside its weights, by name."""
-    plain = config.model_dump(mode="json", by_alias=True, exclude={"layers"})
-    layers = {modality: list(config.layers_of(modality)) for modality in config.modalities}
-    return {
-        "code": _code_of(workspace, name),
-        "config": hash_of(plain),
-        "classes": hash_of(_classes(workspace, config)),
-        "reads": hash_of(_reads(workspace, name)),
-        "layers": json.dumps(layers),
-        "packages": hash_of(_packages()),
-        "device": workspace.accelerator.device.type,
-    }
-
-
-def _classes(workspace: Workspace, config: TeacherConfig) -> dict[str, list[Any]]:
-    """Each task, with its labels in their order."""
-    tasks = {task: workspace.tasks[task] for task in config.tasks}
-    return {name: [task.config.model_dump(mode="json"), list(task.labels)] for name, task in tasks.items()}
-
-
-def _packages() -> dict[str, str]:
-    return {k: v for k, v in package_versions().items() if k in {"torch", "transformers", "timm", "peft"}}
 
 
 def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Student:
@@ -287,24 +239,3 @@ def _finetune(workspace: Workspace, teacher: Teacher, settings: Finetune, folder
         "history": trained.history,
         "seconds": time.perf_counter() - started,
     }
-
-
-def _networks(teacher: Teacher) -> list[Any]:
-    """What the networks compute with their weights: their modules, and the configs of those that come from a folder."""
-    configs: list[Any] = [module.config for module in teacher.modules() if hasattr(module, "config")]
-    plain = [config.to_dict() for config in configs if hasattr(config, "to_dict")]  # transformers' own
-    return [str(teacher), [{k: v for k, v in each.items() if k not in UNREAD} for each in plain]]
-
-
-def _reads(workspace: Workspace, name: str) -> list[str]:
-    readers = workspace.reader(name)
-    text, image = readers.text.values(), readers.image.values()
-    return [*(reader.identity for reader in text), *(reader.identity for reader in image)]
-
-
-def _code_of(workspace: Workspace, name: str) -> str:
-    config = workspace.experiment.teachers[name]
-    plugin = plugins.load("teachers", config.kind)
-    kinds = {Path(str(plugin.__file__))}
-    kinds |= {Path(str(plugins.load("tasks", workspace.tasks[t].config.kind).__file__)) for t in config.tasks}
-    return code_hash(*(SOURCE / part for part in (*CODE, *plugin.Teacher.code)), *sorted(kinds))

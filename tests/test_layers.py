@@ -34,7 +34,7 @@ LAYERS = (
         "losses",
     ),
     *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
-    *("watch", "train", "workspace", "lora", "teach", "speakers", "plan"),
+    *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "speakers", "plan"),
     *("report", "write_up", "teacher_record", "run", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )

@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 import mmkd.teach
+import mmkd.teacher_identity
 from mmkd import checkpoint
 from mmkd.cache import store
 from mmkd.cache.entry import key_of
@@ -233,7 +234,7 @@ def code(name: str, old: str, new: str) -> Callable[[Ground], None]:
         text = (copy / name).read_text("utf-8")
         assert old in text
         (copy / name).write_text(text.replace(old, new, 1), "utf-8")
-        ground.patch.setattr(mmkd.teach, "SOURCE", copy)
+        ground.patch.setattr(mmkd.teacher_identity, "SOURCE", copy)
 
     return change
 
@@ -252,8 +253,8 @@ def cache_code(ground: Ground) -> None:
 
 
 def torch_version(ground: Ground) -> None:
-    versions = mmkd.teach.package_versions()
-    ground.patch.setattr(mmkd.teach, "package_versions", lambda: versions | {"torch": "2.99"})
+    versions = mmkd.teacher_identity.package_versions()
+    ground.patch.setattr(mmkd.teacher_identity, "package_versions", lambda: versions | {"torch": "2.99"})
 
 
 TRAIN, BERT, NET = ("train",), ("teachers", "bert"), ("teachers", "net")
