@@ -9,9 +9,11 @@ data once more.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmkd.config.experiment import Average
 
@@ -35,7 +37,7 @@ class Averaged:
             self._average = copy.deepcopy(self._network)
         self._steps += 1
         share = 1 / self._steps if config.kind == "mean" else 1 - config.decay
-        for old, new in zip(self._average.state_dict().values(), self._network.state_dict().values(), strict=True):
+        for old, new in zip(_values(self._average), _values(self._network), strict=True):
             if old.is_floating_point():
                 old.lerp_(new, share)
             else:
@@ -45,3 +47,8 @@ class Averaged:
     def network(self) -> nn.Module:
         """What is evaluated and kept."""
         return self._network if self._average is None else self._average
+
+
+def _values(network: nn.Module) -> Iterator[Tensor]:
+    """What may change in a step."""
+    return chain((p for p in network.parameters() if p.requires_grad), network.buffers())

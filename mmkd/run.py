@@ -232,6 +232,7 @@ def run_seed(
             report,
             bar,
             watch,
+            new_words=experiment.augment is not None and experiment.augment.text is not None,
         )
     clock.lap("train")
     with accelerator.main_process_first():

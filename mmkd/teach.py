@@ -209,7 +209,8 @@ def learners(teacher: Teacher) -> Players:
     setting = Setting(teacher.tasks, teacher.shape, {})
     terms = Terms({t: supervised.Loss(supervised.Config(task=t), setting) for t in teacher.tasks})
     fixed = plugins.load("weighting", "fixed")
-    return Players(teacher, {}, terms, fixed.Weighting(fixed.Config(), list(teacher.tasks)), teacher.tasks)
+    weighting = fixed.Weighting(fixed.Config(), list(teacher.tasks))
+    return Players(teacher, {}, terms, weighting, teacher.tasks, reader=teacher.name)
 
 
 def finetune_settings(training: Finetune) -> Train:

@@ -23,6 +23,7 @@ from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch, training_batches
 from mmkd.diagnostics import Diagnostics
+from mmkd.encoders.vocabulary import learn_all, learn_rows
 from mmkd.evaluate import evaluate
 from mmkd.lessons import lessons
 from mmkd.objective import Objective, Terms
@@ -56,13 +57,17 @@ class Trained:
 
 @dataclass(frozen=True)
 class Players:
-    """Who takes part in training: the network that learns, those who teach it, and how terms are balanced."""
+    """Who takes part in training: the network that learns, those who teach it, and how terms are balanced.
+
+    reader: the name under which the network's inputs stand in a batch.
+    """
 
     network: nn.Module
     teachers: Mapping[str, Speaker]
     terms: Terms
     weighting: Weighting
     tasks: Mapping[str, Task]
+    reader: str = "student"
 
 
 def train(
@@ -77,10 +82,12 @@ def train(
     report: Report = lambda entry: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     watch: Watch = lambda phase: None,
+    new_words: bool = False,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
     corpus_of: the training rows of an epoch, counted from 0: the same rows in every epoch, or views of them.
+    new_words: whether an epoch may hold other words than the first. Otherwise, only the first's learn (`vocabulary`).
     All randomness derives from `seed` and the number of the epoch, step and process. progress: called with steps done,
     in all. In several processes, each returns the weights; the main one's are those that were evaluated.
     watch: may look at the time, and changes nothing.
@@ -89,9 +96,11 @@ def train(
     _require_labels(validation, players.tasks)
     network, device = players.network, accelerator.device
     trainees = nn.ModuleList([network, players.terms, players.weighting]).to(device)
+    corpus = corpus_of(0)
+    if not new_words:
+        learn_rows(network, corpus.sub_tokens(players.reader))
     parameters = [p for p in trainees.parameters() if p.requires_grad]
     shared = [p for name, p in network.named_parameters() if not name.startswith("heads.") and p.requires_grad]
-    corpus = corpus_of(0)
     per_epoch = math.ceil(batches_per_epoch(corpus.sizes(), settings.batch_size, mixing) / settings.accumulate)
     # One pass over each parameter, in place of one for each of the update's operations: some ten times as fast.
     groups = decay_groups(trainees, players.weighting, settings.weight_decay)
@@ -166,6 +175,7 @@ def train(
                 break
     assert best is not None  # epochs > 0
     progress(per_epoch * settings.epochs, per_epoch * settings.epochs)
+    learn_all(network)
     network.load_state_dict(best.weights)
     network.eval()
     return best

@@ -78,6 +78,29 @@ def test_the_seed_determines_the_weights_bit_by_bit(tmp_path: Path):
     assert not same_weights(found[0].weights, found[2].weights)
 
 
+def test_the_words_of_the_training_texts_learn_as_if_all_did(tmp_path: Path):
+    """They are a parameter of their own, with the same result; padding is one of them, and the rest is not trained."""
+    corpus = corpus_of(tmp_path, random_rows(4))
+    seen = corpus.sub_tokens("student")
+    assert seen is not None and corpus.readers.text["student"].padding in seen
+    settings, name = SETTINGS.model_copy(update={"weight_decay": 0.0}), "encoders.text.model.embeddings.word_embeddings"
+    sizes: list[int] = []
+    found = []
+    for new_words in (False, True):
+        players = players_of(corpus, steady=True)
+        start = players.network.state_dict()[f"{name}.weight"].clone()
+        watch = players.network.register_forward_pre_hook(
+            lambda network, _: sizes.append(next(len(p) for p in network.parameters() if p.requires_grad))
+        )
+        found.append(run(players, corpus, tmp_path, settings=settings, new_words=new_words).weights)
+        watch.remove()
+        assert all(p.requires_grad for p in players.network.parameters())
+    assert (sizes[0], sizes[-1]) == (len(seen), len(start)) and len(seen) < len(start)
+    assert all(torch.allclose(found[0][name], found[1][name], rtol=0, atol=1e-6) for name in found[0])
+    changed = (found[0][f"{name}.weight"] != start).any(1).nonzero()[:, 0].tolist()
+    assert changed == [row for row in seen.tolist() if row != corpus.readers.text["student"].padding]
+
+
 def test_losses_are_computed_in_full_precision_whatever_the_network_is(tmp_path: Path):
     corpus, within = corpus_of(tmp_path), []
     players = players_of(corpus)

@@ -59,6 +59,13 @@ class Corpus(Dataset[Batch]):
         """Number of words of each row."""
         return np.concatenate([np.diff(rows["offsets"]) for rows in self._rows])
 
+    def sub_tokens(self, reader: str) -> np.ndarray | None:
+        """The different ids [R] that a reader's batches may hold, padding among them; None when it reads no texts."""
+        if reader not in self.readers.text:
+            return None
+        ids = [tokens[reader]["ids"] for tokens in self._tokens]
+        return np.unique(np.concatenate([[self.readers.text[reader].padding], *ids])).astype(np.int64)
+
     def sizes(self) -> dict[str, int]:
         """Data set -> number of its rows, in their order."""
         found: dict[str, int] = {}

@@ -8,6 +8,7 @@ from torch import nn
 
 from mmkd.encoders.base import Encoded
 from mmkd.encoders.text import masked_mean, to_words, word_weights
+from mmkd.encoders.vocabulary import Vocabulary
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class BagEncoder(nn.Module):
         super().__init__()
         require_one_layer(layers, "a bag of words")
         self.width = config.width
-        self.vectors = nn.Embedding(reader.vocabulary, config.width)
+        self.vectors = Vocabulary(reader.vocabulary, config.width)
         # As wide as a linear layer's own start would make a sum over a text's tokens; PyTorch's 1.0 is for lookups.
         nn.init.normal_(self.vectors.weight, std=config.width**-0.5)
 

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
+from mmkd.encoders.vocabulary import with_vocabulary
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class TextEncoder(nn.Module):
             self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
         else:
             self.model = AutoModel.from_config(architecture_of(config, reader))
+        with_vocabulary(self.model, self.model.get_input_embeddings())
         self.depth: int = self.model.config.num_hidden_layers
         self.width: int = self.model.config.hidden_size
         if absent := [layer for layer in layers if not 0 <= layer < self.depth]:

@@ -143,13 +143,12 @@ def _loading(workspace: Workspace, views: Path) -> float:
 def memory_of(players: Players, trial: Trial) -> Memory:
     """What training holds beside its activations: AdamW keeps two numbers for each that it trains, and the steps."""
     trainees = nn.ModuleList([players.network, players.terms, players.weighting])
-    trained = [p for p in trainees.parameters() if p.requires_grad]
-    size = bytes_of(trained)
+    size = sum(trial.trained)
     peak = peak_memory() if trial.peak is None else trial.peak
     return Memory(
         parameters=bytes_of(trainees.parameters()),
         gradients=size,
-        optimizer=2 * size + torch.float32.itemsize * len(trained),
+        optimizer=2 * size + torch.float32.itemsize * len(trial.trained),
         peak=Number(peak, "measured") if trial.batches else None,
     )
 

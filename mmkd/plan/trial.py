@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from mmkd.config.experiment import Train
 from mmkd.config.mixing import Mixing
 from mmkd.data.corpus import Corpus
+from mmkd.encoders.vocabulary import learn_all
 from mmkd.train import BY_SIZE, Players, train
 from mmkd.watch.flops import FlopCount
 from mmkd.watch.phases import Phases
@@ -28,9 +30,10 @@ WARM_UP, TIMED, COUNTED = 3, 10, 3
 class Trial:
     """Means over the batches tried. seconds, flops: by phase, of a sample; seconds is empty when none was timed.
 
-    peak: largest memory of the accelerator in bytes; None on a CPU.
+    trained: bytes of each parameter that learns. peak: largest memory of the accelerator in bytes; None on a CPU.
     """
 
+    trained: list[int]
     seconds: dict[str, float]
     flops: dict[str, float]
     batches: int
@@ -68,9 +71,16 @@ def try_training(
             pass
         finally:
             hook.remove()
+            trainees = nn.ModuleList([players.network, players.terms, players.weighting])
+            trained = [p.numel() * p.element_size() for p in trainees.parameters() if p.requires_grad]
+            learn_all(players.network)
     peak = torch.cuda.max_memory_allocated(accelerator.device) if cuda else None
     return Trial(
-        _each(trial.stopwatch.seconds, trial.timed_rows), _each(trial.flops.flops, trial.rows), trial.timed, peak
+        trained,
+        _each(trial.stopwatch.seconds, trial.timed_rows),
+        _each(trial.flops.flops, trial.rows),
+        trial.timed,
+        peak,
     )
 
 

@@ -137,7 +137,8 @@ def test_memory_is_that_of_a_real_optimizer() -> None:
     found.network.head(torch.randn(4, WIDTH)).sum().backward()
     optimizer.step()
     state = sum(value.numel() * value.element_size() for each in optimizer.state.values() for value in each.values())
-    memory = memory_of(found, Trial({}, {}, 0, None))
+    sizes = [4 * parameter.numel() for parameter in found.network.parameters()]
+    memory = memory_of(found, Trial(sizes, {}, {}, 0, None))
     assert memory.parameters == memory.gradients == 4 * (WIDTH * CLASSES + CLASSES)
     assert memory.optimizer == state
     assert memory.peak is None
