@@ -18,10 +18,14 @@ from mmkd.weighting import base
 
 
 class Config(WeightingConfig):
-    """bound: log-variances stay within -bound and bound, so weights within exp(-bound) and exp(bound)."""
+    """bound: log-variances stay within -bound and bound, so weights within exp(-bound) and exp(bound).
+
+    By default, no two weights differ by more than a factor of 10. The paper has no bound: a loss that falls towards 0
+    has a weight that grows without end.
+    """
 
     kind: Literal["uncertainty"] = "uncertainty"
-    bound: PositiveFloat = 3.0
+    bound: PositiveFloat = 1.15
 
 
 class Weighting(base.Weighting):

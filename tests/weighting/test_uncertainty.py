@@ -22,7 +22,7 @@ def step(weighting: Weighting, losses: dict[str, float]) -> tuple[dict[str, floa
 
 def test_value_and_gradient_of_the_formula() -> None:
     """d/dL of exp(-s) L + s/2 is exp(-s); d/ds is 1/2 - exp(-s) L."""
-    weighting = Weighting(Config(), ["a", "b"]).double()
+    weighting = Weighting(Config(bound=3.0), ["a", "b"]).double()
     with torch.no_grad():
         weighting.log_variances[0].fill_(0.7)
         weighting.log_variances[1].fill_(-1.2)
@@ -41,7 +41,7 @@ def test_all_weights_start_at_one() -> None:
 def test_constant_losses_reach_the_closed_form_optimum() -> None:
     """exp(-s) = 1 / (2 L)."""
     losses = {"a": 1.5, "b": 0.3, "c": 0.05}
-    weighting = Weighting(Config(), list(losses)).double()
+    weighting = Weighting(Config(bound=3.0), list(losses)).double()
     optimizer = torch.optim.SGD(weighting.parameters(), lr=0.5)
     for _ in range(200):
         optimizer.zero_grad()
@@ -62,6 +62,16 @@ def test_a_loss_that_reaches_zero_stays_bounded_and_comes_back() -> None:
             optimizer.step()
         expected = math.exp(2.0) if losses[0] == 0 else 1 / (2 * 0.5)
         assert weights["a"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_by_default_any_two_weights_are_within_a_factor_of_ten() -> None:
+    losses = {"a": 1e-6, "b": 1e6}
+    weighting = Weighting(Config(), list(losses)).double()
+    with torch.no_grad():
+        for parameter in weighting.log_variances:
+            parameter.copy_(20 * (1 if parameter is weighting.log_variances[1] else -1))
+    weights, _ = step(weighting, losses)
+    assert 9 < weights["a"] / weights["b"] <= 10
 
 
 def test_a_huge_loss_is_bounded_below() -> None:
