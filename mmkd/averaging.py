@@ -9,23 +9,23 @@ data once more.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from mmkd.changing import changing, put_back
 from mmkd.config.experiment import Average
 
 
 class Averaged:
-    """The average of a network, and the network itself before there is any."""
+    """The average of a network, and the network itself before there is any. steps: how many it is the average of."""
 
     def __init__(self, network: nn.Module, config: Average | None) -> None:
         """config: None averages nothing."""
         self._network, self._config = network, config
         self._average: nn.Module | None = None
-        self._steps = 0
+        self.steps = 0
 
     @torch.no_grad()
     def update(self, progress: float) -> None:
@@ -35,20 +35,25 @@ class Averaged:
             return
         if self._average is None:
             self._average = copy.deepcopy(self._network)
-        self._steps += 1
-        share = 1 / self._steps if config.kind == "mean" else 1 - config.decay
-        for old, new in zip(_values(self._average), _values(self._network), strict=True):
+        self.steps += 1
+        share = 1 / self.steps if config.kind == "mean" else 1 - config.decay
+        for old, new in zip(changing(self._average).values(), changing(self._network).values(), strict=True):
             if old.is_floating_point():
                 old.lerp_(new, share)
             else:
                 old.copy_(new)  # how many batches a batch norm has seen
 
+    def take_up(self, values: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from an average of so many steps. values: what changes in it, by name."""
+        self._average, self.steps = copy.deepcopy(self._network), steps
+        put_back(self._average, values)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is an average yet."""
+        return self._average is not None
+
     @property
     def network(self) -> nn.Module:
         """What is evaluated and kept."""
         return self._network if self._average is None else self._average
-
-
-def _values(network: nn.Module) -> Iterator[Tensor]:
-    """What may change in a step."""
-    return chain((p for p in network.parameters() if p.requires_grad), network.buffers())

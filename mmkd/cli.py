@@ -12,6 +12,7 @@ import typer
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
 from mmkd.cli_tools import FAILED, progress_bars, refusals
+from mmkd.interrupt import stops_when_asked
 
 if TYPE_CHECKING:
     from mmkd.config.experiment import Experiment
@@ -96,7 +97,7 @@ def run(
     """Run an experiment for each of its seeds, and show the test scores."""
     experiment = _load(file, overrides)
     command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
-    with refusals(), progress_bars() as (console, say, progress):
+    with refusals(), stops_when_asked(), progress_bars() as (console, say, progress):
         from mmkd.report.show import score_table
         from mmkd.run import run_experiment
 

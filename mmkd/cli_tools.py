@@ -21,14 +21,14 @@ FAILED = 1
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
+    """Turn what a user can mend into its message and its exit code; anything else is a bug and shows its traceback."""
     from mmkd.errors import MmkdError
 
     try:
         yield
     except MmkdError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(REFUSED) from None
+        raise typer.Exit(error.exit_code) from None
 
 
 @contextmanager

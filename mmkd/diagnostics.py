@@ -31,8 +31,8 @@ class Diagnostics:
     as `teacher.task`, for tasks over classes.
     """
 
-    _sums: Numbers = field(default_factory=dict)
-    _counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    sums: Numbers = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def look(
         self,
@@ -49,13 +49,13 @@ class Diagnostics:
         found = {"gradient_norm": norms, "cosine": cosines, "agreement": agreement, "entropy": entropy}
         for sort, numbers in found.items():
             for name, value in numbers.items():
-                sums, counts = self._sums.setdefault(sort, {}), self._counts.setdefault(sort, {})
+                sums, counts = self.sums.setdefault(sort, {}), self.counts.setdefault(sort, {})
                 sums[name] = sums.get(name, 0.0) + value
                 counts[name] = counts.get(name, 0) + 1
 
     def means(self) -> Numbers:
         """Mean over the batches in which a name occurred; empty when none was looked at."""
-        return {s: {n: total / self._counts[s][n] for n, total in own.items()} for s, own in self._sums.items()}
+        return {s: {n: total / self.counts[s][n] for n, total in own.items()} for s, own in self.sums.items()}
 
 
 def gradient_numbers(objective: Objective, shared: Sequence[nn.Parameter]) -> tuple[dict[str, float], dict[str, float]]:

@@ -161,7 +161,7 @@ class Ahead:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
         for each in (self._questions, self._answers):
             each.cancel_join_thread()
@@ -178,7 +178,8 @@ def _serve(
     recipes: dict[str, Recipe], device: torch.device, settings: tuple[int, bool, int], questions: Any, answers: Any
 ) -> None:
     threads, deterministic, parent = settings
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the run, which closes this process
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # they reach the run too, which closes this process
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,15 @@ from rich.progress import Progress
 from mmkd import checkpoint
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
+from mmkd.continuing import checkpoints_of
 from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
+from mmkd.interrupt import saves_when_asked, stops_when_asked
+from mmkd.keeper import Keeper
+from mmkd.lease import in_turn, only_writer
+from mmkd.places import Places
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
@@ -86,17 +92,34 @@ def run_experiment(
     profile: run the first seed, finished or not, and say where the time of a batch of it goes.
 
     In one of several processes that a launcher started, each seed trains in all of them; the main one writes. Raises
-    MmkdError when `jobs` is above 1 there.
+    MmkdError when `jobs` is above 1 there, Busy while another process runs one of the seeds.
     """
     if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise MmkdError(f"--jobs: found {jobs} under a launcher; expected 1: its processes train each seed together")
+    folder = run_folder(experiment, near)
+    with ExitStack() as leases:
+        for seed in experiment.seeds if os.environ.get("RANK", "0") == "0" else ():
+            leases.enter_context(only_writer(folder, f"seed{seed}.run"))
+        return _run_experiment(experiment, near, progress, command, fresh, jobs, say, profile)
+
+
+def _run_experiment(
+    experiment: Experiment,
+    near: Path,
+    progress: Progress,
+    command: str,
+    fresh: bool,
+    jobs: int,
+    say: Callable[[str], None],
+    profile: bool,
+) -> list[RunRecord]:
     ready = make_ready(experiment, near, progress)
     accelerator = ready.workspace.accelerator
     if not accelerator.is_main_process:
         say = _silent
     for line in accounted(ready.workspace.mix.accounts()):
         say(line)
-    folder = run_folder(experiment, ready.workspace)
+    folder = run_folder(experiment, near)
     say(f"results go to {os.path.relpath(folder)}")
     open_seeds: list[int] = []
     watched = experiment.seeds[0] if profile else None
@@ -111,10 +134,10 @@ def run_experiment(
     open_seeds = told_by_main(open_seeds, accelerator)
     if jobs == 1 or len(open_seeds) < 2:
         for seed in open_seeds:
-            run_seed(ready, seed, folder / f"seed{seed}", command, profile=seed == watched)
+            run_seed(ready, seed, folder / f"seed{seed}", command, profile=seed == watched, fresh=fresh)
     else:
         bar = ready.workspace.follow("seeds")
-        _run_in_processes(experiment, near, folder, open_seeds, jobs, command, bar, watched)
+        _run_in_processes(experiment, near, folder, open_seeds, jobs, command, bar, watched, fresh)
     if watched is not None:
         place = folder / f"seed{watched}" / PROFILE
         say(f"{read_profile(place).text()}  written to {os.path.relpath(place)}")
@@ -125,8 +148,9 @@ def run_experiment(
             count, first = len(unheard), unheard[0]
             say(f"teacher {name}: no record of its own: it knows nothing about {count} rows, the first {first}")
         else:
-            found = finished(place, ready.workspace, ready.prepared)
-            records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
+            with in_turn(folder, f"{place.name}.lock", say):  # runs of other seeds write it too
+                found = finished(place, ready.workspace, ready.prepared)
+                records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
     return told_by_main(records, accelerator)
 
 
@@ -154,20 +178,42 @@ def _run_in_processes(
     command: str,
     progress: Callable[[int, int], None],
     watched: int | None,
+    fresh: bool,
 ) -> None:
     # Forking a process that has run torch can hang; a new one imports everything again.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = [
-            pool.submit(_run_one, experiment.dump(), near, seed, folder / f"seed{seed}", command, seed == watched)
+            pool.submit(
+                _run_one, experiment.dump(), near, seed, folder / f"seed{seed}", command, seed == watched, fresh
+            )
             for seed in seeds
         ]
-        for done, future in enumerate(as_completed(waiting), start=1):
-            future.result()
-            progress(done, len(seeds))
+        with stops_when_asked(partial(_ask_all, pool)), saves_when_asked():
+            try:
+                for done, future in enumerate(as_completed(waiting), start=1):
+                    future.result()
+                    progress(done, len(seeds))
+            except KeyboardInterrupt:
+                for process in multiprocessing.active_children():
+                    process.kill()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
-def _run_one(plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str, profile: bool = False) -> None:
-    run_seed(make_ready(from_plain(plain), near, Progress(disable=True)), seed, folder, command, profile=profile)
+def _ask_all(pool: ProcessPoolExecutor) -> None:
+    """Ask the seeds' processes to stop. What reached them by the terminal as well is not a second demand."""
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            os.kill(process.pid, signal.SIGTERM)
+
+
+def _run_one(
+    plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str, profile: bool, fresh: bool
+) -> None:
+    with stops_when_asked():
+        ready = make_ready(from_plain(plain), near, Progress(disable=True))
+        run_seed(ready, seed, folder, command, profile=profile, fresh=fresh)
 
 
 def make_ready(experiment: Experiment, near: Path, progress: Progress) -> Ready:
@@ -197,18 +243,20 @@ def run_seed(
     report: Report = lambda entry: False,
     test: bool = True,
     profile: bool = False,
+    fresh: bool = False,
 ) -> RunRecord:
-    """Train one student and write its record, weights and predictions to `folder`, which is emptied first.
+    """Train one student and write its record, weights and predictions to `folder`.
 
+    An unfinished training that lies there goes on, and ends as if it had never been interrupted; all else is deleted.
     In one of several processes, the main one evaluates and writes; each returns the record.
     report: called after each epoch, True stops. test: open the test split at the end; a sweep's trials do not.
-    profile: say in `folder`/profile where the time of a batch goes.
+    profile: say in `folder`/profile where the time of a batch goes. fresh: begin anew.
+    Raises Busy while another process writes there, OtherRun when the unfinished training depends on something else,
+    Interrupted when the process is asked to stop.
     """
     workspace, clock = ready.workspace, Clock()
     experiment, device = workspace.experiment, workspace.accelerator.device
     accelerator = workspace.accelerator
-    if accelerator.is_main_process:
-        shutil.rmtree(folder, ignore_errors=True)
     student = ready.student(seed)
     start = checkpoint.weights_hash(student.state_dict())
     if experiment.train.compile:
@@ -219,34 +267,43 @@ def run_seed(
         validation = workspace.mix.split("validation", workspace.reader("student"))
     bar = workspace.follow(f"train seed {seed}")
     views = folder / "views"
-    with _watch(profile and accelerator.is_main_process, ready, folder) as watch:
-        trained = train(
-            players,
-            partial(ready.training, views),
-            validation,
-            experiment.train,
-            seed,
-            accelerator,
-            folder / "logs",
-            experiment.mixing,
-            report,
-            bar,
-            watch,
-            new_words=experiment.augment is not None and experiment.augment.text is not None,
-        )
-    clock.lap("train")
-    with accelerator.main_process_first():
-        if not accelerator.is_main_process:
-            return read_record(folder / RECORD)
-        shutil.rmtree(views, ignore_errors=True)
-        splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
-        if test:
-            corpus = workspace.mix.split("test", workspace.reader("student"))
-            splits["test"] = evaluate(student, corpus, workspace.tasks, device)
-        clock.lap("evaluate")
-        save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-        made = Made(student, trained, splits, seed, None, start)
-        return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
+    main = accelerator.is_main_process
+    with only_writer(folder.parent, f"{folder.name}.lock") if main else nullcontext():
+        checkpoints = checkpoints_of(workspace, ready.prepared, folder, seed, start)
+        if main and (fresh or not checkpoints.steps()):
+            shutil.rmtree(folder, ignore_errors=True)
+        keeper = Keeper(checkpoints, experiment.train.checkpoint, accelerator, workspace.say)
+        with saves_when_asked(), _watch(profile and main, ready, folder) as watch:
+            trained = train(
+                players,
+                partial(ready.training, views),
+                validation,
+                experiment.train,
+                seed,
+                accelerator,
+                folder / "logs",
+                experiment.mixing,
+                report,
+                bar,
+                watch,
+                new_words=experiment.new_words,
+                keeper=keeper,
+            )
+        clock.lap("train")
+        with accelerator.main_process_first():
+            if not main:
+                return read_record(folder / RECORD)
+            shutil.rmtree(views, ignore_errors=True)
+            splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
+            if test:
+                corpus = workspace.mix.split("test", workspace.reader("student"))
+                splits["test"] = evaluate(student, corpus, workspace.tasks, device)
+            clock.lap("evaluate")
+            save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
+            made = Made(student, trained, splits, seed, None, start)
+            record = write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
+            checkpoints.remove()
+            return record
 
 
 def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[Watch]:
@@ -255,6 +312,6 @@ def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[
     return profiled(folder / PROFILE, ready.teachers.values(), ready.workspace.accelerator.device)
 
 
-def run_folder(experiment: Experiment, workspace: Workspace) -> Path:
-    """Scratch folder of an experiment; other values of its keys have another folder."""
-    return workspace.places.runs / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
+def run_folder(experiment: Experiment, near: Path) -> Path:
+    """Scratch folder of an experiment; other values of its keys have another folder. near: the experiment file."""
+    return Places.near(near).runs / f"{experiment.name}-{experiment_hash(experiment)[:8]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 
@@ -54,7 +53,7 @@ def making_of(workspace: Workspace, progress: Callable[[int, int], None]) -> Mak
         folder=workspace.places.cache / "teachers",
         dtype=settings.cache_dtype,
         device=workspace.accelerator.device,
-        say=partial(workspace.progress.console.print, markup=False, highlight=False, soft_wrap=True),
+        say=workspace.say,
         progress=progress,
         logits_top=settings.cache_logits_top,
         features=settings.cache_features,

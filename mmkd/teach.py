@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,15 @@ import torch
 
 from mmkd import checkpoint
 from mmkd.checkpoint import CheckpointError
+from mmkd.checkpoints import Checkpoints
 from mmkd.config import plugins
 from mmkd.config.experiment import Train
 from mmkd.config.plugin_base import Finetune
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.encoders.start import copy_blocks
+from mmkd.interrupt import saves_when_asked
+from mmkd.keeper import Keeper
+from mmkd.lease import in_turn
 from mmkd.lora import add_lora, merge_lora
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
@@ -128,14 +133,10 @@ def untrained(workspace: Workspace, name: str, training: Finetune) -> Untrained:
 def _prepare_trained(workspace: Workspace, name: str, training: Finetune) -> Prepared:
     config = workspace.experiment.teachers[name]
     start = untrained(workspace, name, training)
-    teacher, folder, tasks = start.teacher, start.folder, start.teacher.tasks
+    folder, tasks = start.folder, start.teacher.tasks
     network = hash_of(start.made_from["networks"])
     if not told_by_main(checkpoint.exists(folder), workspace.accelerator):
-        facts = _finetune(workspace, teacher, training, folder)
-        labels = {task: list(own.labels) for task, own in tasks.items()}
-        with workspace.accelerator.main_process_first():
-            if workspace.accelerator.is_main_process:
-                checkpoint.save(folder, teacher.state_dict(), {**facts, "labels": labels})
+        _train_in_turn(workspace, start, training)
     _, facts, sha256 = checkpoint.load(folder)
     _require_labels(folder, facts, tasks)
 
@@ -218,20 +219,46 @@ def finetune_settings(training: Finetune) -> Train:
     return Train(**training.model_dump(exclude={"seed", "lora"}))
 
 
-def _finetune(workspace: Workspace, teacher: Teacher, settings: Finetune, folder: Path) -> dict[str, Any]:
+def _train_in_turn(workspace: Workspace, start: Untrained, training: Finetune) -> None:
+    """Two runs may need the same teacher at the same time: the second waits, and finds what the first has made."""
+    main, folder, tasks = workspace.accelerator.is_main_process, start.folder, start.teacher.tasks
+    with in_turn(folder.parent, f"{folder.name}.lock", workspace.say) if main else nullcontext():
+        if told_by_main(checkpoint.exists(folder), workspace.accelerator):
+            return
+        checkpoints = _checkpoints(workspace, start, training)
+        facts = _finetune(workspace, start.teacher, training, folder, checkpoints)
+        labels = {task: list(own.labels) for task, own in tasks.items()}
+        with workspace.accelerator.main_process_first():
+            if main:
+                checkpoint.save(folder, start.teacher.state_dict(), {**facts, "labels": labels})
+                checkpoints.remove()
+
+
+def _checkpoints(workspace: Workspace, start: Untrained, settings: Finetune) -> Checkpoints:
+    """Of a teacher's training, beside where it will lie."""
+    processes = str(workspace.accelerator.num_processes)
+    made_from = {"teacher": hash_of(start.made_from), "seed": str(settings.seed), "number of processes": processes}
+    return Checkpoints(start.folder.with_name(f"{start.folder.name}.unfinished"), made_from, workspace.say)
+
+
+def _finetune(
+    workspace: Workspace, teacher: Teacher, settings: Finetune, folder: Path, checkpoints: Checkpoints
+) -> dict[str, Any]:
     started = time.perf_counter()
     readers, tasks = teacher.readers, list(teacher.tasks)
     adapted = None if settings.lora is None else add_lora(teacher, settings.lora)
-    trained = train(
-        learners(teacher),
-        partial(_always, workspace.mix.split("train", readers, tasks)),
-        workspace.mix.split("validation", readers, tasks),
-        finetune_settings(settings),
-        settings.seed,
-        workspace.accelerator,
-        folder.parent / "logs" / folder.name,
-        progress=workspace.follow(f"fine-tune {teacher.name}"),
-    )
+    with saves_when_asked():
+        trained = train(
+            learners(teacher),
+            partial(_always, workspace.mix.split("train", readers, tasks)),
+            workspace.mix.split("validation", readers, tasks),
+            finetune_settings(settings),
+            settings.seed,
+            workspace.accelerator,
+            folder.parent / "logs" / folder.name,
+            progress=workspace.follow(f"fine-tune {teacher.name}"),
+            keeper=Keeper(checkpoints, workspace.experiment.train.checkpoint, workspace.accelerator, workspace.say),
+        )
     if adapted is not None:
         merge_lora(adapted)
     return {

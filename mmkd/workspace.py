@@ -83,6 +83,10 @@ class Workspace:
         """A new progress bar, as a function of work done and work in all."""
         return follow_in(self.progress, label)
 
+    def say(self, text: str) -> None:
+        """Say a line above the progress bars."""
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def training(self, readers: Readers, epoch: int = 0, folder: Path | None = None) -> Corpus:
         """The training rows that an epoch reads: the view of that epoch, where the experiment augments.
 

@@ -85,8 +85,9 @@ def write_up(
 
 
 def experiment_hash(experiment: Experiment) -> str:
-    """sha256 of all that the experiment says, its seeds and description left out."""
-    return hash_of({k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}})
+    """sha256 of all that the experiment says, but for its seeds, its description and what changes no number."""
+    plain = {k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}}
+    return hash_of(plain | {"train": {k: v for k, v in plain["train"].items() if k not in {"checkpoint", "workers"}}})
 
 
 def finished(folder: Path, workspace: Workspace, prepared: Mapping[str, Prepared]) -> RunRecord | None:

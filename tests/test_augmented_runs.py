@@ -31,12 +31,12 @@ def corpora(monkeypatch: pytest.MonkeyPatch) -> list[Corpus]:
     found: list[Corpus] = []
     train = mmkd.run.train
 
-    def spied(players: Any, corpus_of: Any, *arguments: Any) -> Any:
+    def spied(players: Any, corpus_of: Any, *arguments: Any, **options: Any) -> Any:
         def seen(epoch: int) -> Corpus:
             found.append(corpus_of(epoch))
             return found[-1]
 
-        return train(players, seen, *arguments)
+        return train(players, seen, *arguments, **options)
 
     monkeypatch.setattr(mmkd.run, "train", spied)
     return found

@@ -17,6 +17,9 @@ PACKAGE = Path(__file__).parent.parent / "mmkd"
 LAYERS = (
     *(
         "errors",
+        "disk",
+        "interrupt",
+        "lease",
         "config",
         "record",
         "places",
@@ -28,14 +31,16 @@ LAYERS = (
         "encoders",
         "heads",
         "checkpoint",
+        "checkpoints",
         "student",
         "teachers",
         "cache",
         "losses",
     ),
-    *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
+    *("weighting", "environment", "objective", "diagnostics", "changing", "averaging", "sums", "learning"),
+    *("evaluate", "lessons", "processes", "keeper"),
     *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "teacher_record", "run", "sweep", "api"),
+    *("report", "write_up", "continuing", "teacher_record", "run", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {

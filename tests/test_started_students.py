@@ -99,7 +99,7 @@ def test_it_goes_on_from_an_earlier_run(near: Path):
     assert ready.workspace.readers.text["student"].identity == earlier.readers.text["student"].identity
     (record,) = run_experiment(from_plain(plain), near, Progress(disable=True), "the command", say=lambda line: None)
     assert set(record.scores["test"]) == {"sentiment", "risk"}
-    again = read_student(run_folder(from_plain(plain), ready.workspace) / "seed0")
+    again = read_student(run_folder(from_plain(plain), near) / "seed0")
     assert again.config.start is None and again.config.width == 12  # stored whole: the first run is not needed
 
 

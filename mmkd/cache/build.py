@@ -27,7 +27,7 @@ from mmkd.cache.entry import (
     shard_name,
     unseal,
 )
-from mmkd.cache.lease import alone
+from mmkd.lease import alone
 
 SHARD_ROWS = 2048
 """Rows of a shard: enough to sort them into batches of equal length, few enough to lose little when a build ends."""

@@ -20,8 +20,8 @@ from mmkd.cache.entry import (
     read_manifest,
     unseal,
 )
-from mmkd.cache.lease import alone
 from mmkd.errors import MmkdError
+from mmkd.lease import alone
 
 GIGABYTE = 1e9
 ROUNDING = 0.01

@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from mmkd.arrays import StoreError, file_hashes
-from mmkd.cache.lease import shared
 from mmkd.config.section import Section
+from mmkd.lease import shared
 from mmkd.record import hash_of
 
 ENTRY, SHARD, MANIFEST, USED = "entry.json", "shard.json", "manifest.json", "used"

@@ -6,6 +6,7 @@ from pydantic import Field, SerializeAsAny, Strict, model_validator
 
 from mmkd.config.augment import Augment
 from mmkd.config.cache import Features
+from mmkd.config.checkpoint import Checkpoint
 from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.live import Live
 from mmkd.config.mixing import Mixing, Size
@@ -113,6 +114,7 @@ class Train(Section):
         means stand in each epoch's history and in TensorBoard. It changes nothing in the run; null never looks.
     compile: compile the student's encoders with `torch.compile`: a minute or more before the first step, then fewer and
         larger operations. Numbers differ from those without in the last digits.
+    checkpoint: how often the run saves what it needs to go on after it was interrupted, which changes no number.
     cache: read the teachers' outputs from the cache (true) or run the teachers live (false), as `live` says.
     cache_logits_top: store only so many of the largest logits of a row of classes; the others share evenly the
         probability that is left at temperature 1.
@@ -133,6 +135,7 @@ class Train(Section):
     average: Average | None = None
     diagnose_every: PositiveInt | None = 100
     compile: bool = False
+    checkpoint: Checkpoint = Checkpoint()
     cache: bool = True
     live: Live = Live()
     cache_dtype: Literal["fp32", "fp16", "bf16"] = "fp16"
@@ -164,6 +167,11 @@ class Experiment(Section):
     weighting: SerializeAsAny[WeightingConfig]
     train: Train = Train()
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
+
+    @property
+    def new_words(self) -> bool:
+        """Whether an epoch may read other words than the first."""
+        return self.augment is not None and self.augment.text is not None
 
     def dump(self) -> dict[str, Any]:
         """The experiment as plain data, every default written out; `load` gives back an equal experiment."""

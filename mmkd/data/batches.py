@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -24,7 +25,16 @@ def load(corpus: Corpus, rows: list[np.ndarray], workers: int = 0) -> Iterable[B
     """The batches of these rows, read ahead by `workers` processes (0: by this one)."""
     # The loader draws a base seed even when nothing is random; its own generator keeps that off the run's stream.
     generator = torch.Generator().manual_seed(0)
-    return DataLoader(corpus, sampler=rows, batch_size=None, num_workers=workers, generator=generator)
+    return DataLoader(
+        corpus, sampler=rows, batch_size=None, num_workers=workers, generator=generator, worker_init_fn=_heed_no_signals
+    )
+
+
+def _heed_no_signals(worker: int) -> None:
+    """Ctrl-C reaches a reading process too, which the run ends itself once it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def to_device(value: Any, device: torch.device) -> Any:

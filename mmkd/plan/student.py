@@ -116,6 +116,7 @@ def try_student(workspace: Workspace, players: Players, views: Path, measure: bo
         measure,
         workspace.follow("try training" if players.teachers else "try the student alone"),
         experiment.mixing,
+        experiment.new_words,
     )
 
 

@@ -50,6 +50,7 @@ def try_training(
     timed: bool,
     progress: Callable[[int, int], None],
     mixing: Mixing = BY_SIZE,
+    new_words: bool = False,
 ) -> Trial:
     """Train for a few batches: those that a run would begin with. The players are changed, nothing else is.
 
@@ -66,7 +67,8 @@ def try_training(
     with tempfile.TemporaryDirectory() as folder, trial.counting, phases.with_teachers(players.teachers.values()):
         hook = players.network.register_forward_pre_hook(trial.see)
         try:
-            train(players, corpus_of, validation, enough, seed, accelerator, Path(folder), mixing, watch=phases)
+            own = (validation, enough, seed, accelerator, Path(folder), mixing)
+            train(players, corpus_of, *own, watch=phases, new_words=new_words)
         except _Enough:
             pass
         finally:

@@ -21,7 +21,7 @@ from mmkd.arrays import ArrayWriter, StoreError
 from mmkd.cache import build
 from mmkd.cache.build import Filled, complete, ranges
 from mmkd.cache.entry import ENTRY, MANIFEST, SHARD, About, Array, Shard, Start, key_of, seal, shard_name, unseal
-from mmkd.cache.lease import alone, shared
+from mmkd.lease import alone, shared
 
 ROWS = 25
 PARTS = {"weights": "w", "rows": "r"}

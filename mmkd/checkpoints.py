@@ -1,0 +1,187 @@
+"""A row of checkpoints in a folder, the newest valid one of which a run goes on from. safetensors and JSON, no pickle.
+
+<folder>/000000120/manifest.json    the step's facts, and size and sha256 of every other file
+<folder>/000000120/*.safetensors
+
+A checkpoint is written in a folder of another name, each file is on the disk before the manifest, the manifest before
+the folder has its name. So what has the name is whole, and what is killed on the way leaves the one before as it was.
+A damaged one is named and put aside, and the one before is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mmkd.disk import rename, sync, told_of_disk, write
+from mmkd.errors import MmkdError
+from mmkd.record import hash_of
+
+MANIFEST, WRITING, DAMAGED = "manifest.json", "writing", "damaged-"
+REMOVING = ".removing"
+
+
+class Damaged(MmkdError):
+    """A checkpoint is not what was written; the message says which file, and how it differs."""
+
+
+class OtherRun(MmkdError):
+    """Checkpoints of another experiment, data, code or machine; the message says what differs, and what to do."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that was read. tensors: file -> name -> tensor, on the CPU. facts: plain data."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    facts: dict[str, Any]
+
+
+class Checkpoints:
+    """Those of one training. One process at a time may write them: the caller holds the run's lease."""
+
+    def __init__(self, folder: Path, made_from: Mapping[str, str], say: Callable[[str], None], keep: int = 2) -> None:
+        """made_from: all that the training depends on, by name. keep: how many stay. say: told what was put aside."""
+        self.folder, self.made_from, self.keep, self._say = folder, dict(made_from), keep, say
+
+    def steps(self) -> list[int]:
+        """Those that lie there, whole or not, oldest first."""
+        if not self.folder.exists():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+
+    def newest(self) -> Saved | None:
+        """The newest valid one; None when there is none. Damaged ones are said and put aside.
+
+        Raises OtherRun when it is of a training that depends on something else.
+        """
+        for step in reversed(self.steps()):
+            try:
+                saved = read(self._place(step))
+            except Damaged as error:
+                aside = self._put_aside(step)
+                self._say(f"{error}; put aside as {aside.name}, and the one before is used")
+                continue
+            self._require_same(saved)
+            return saved
+        return None
+
+    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+        """Write the checkpoint of a step, unless it is there, and remove those that are too old.
+
+        tensors: file -> name -> tensor. Raises DiskError when it cannot be written; what lay there before stays.
+        """
+        place = self._place(step)
+        if place.exists():
+            return
+        files = {
+            f"{name}.safetensors": save({key: value.detach().cpu().contiguous() for key, value in own.items()})
+            for name, own in tensors.items()
+        }
+        content = {
+            "step": step,
+            "made_from": self.made_from,
+            "facts": dict(facts),
+            "files": {
+                name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+            },
+        }
+        manifest = json.dumps(content | {"digest": hash_of(content)}).encode()
+        with told_of_disk(place, len(manifest) + sum(map(len, files.values()))):
+            writing = self.folder / WRITING
+            if writing.exists():
+                shutil.rmtree(writing)
+            writing.mkdir(parents=True)
+            try:
+                for name, data in files.items():
+                    write(writing / name, data)
+                write(writing / MANIFEST, manifest)
+                sync(writing)
+                rename(writing, place)
+            except OSError:
+                shutil.rmtree(writing, ignore_errors=True)  # room for what others need
+                raise
+            self._remove_old()
+
+    def remove(self) -> None:
+        """Remove them all: the run has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_old(self) -> None:
+        for left in self.folder.glob(f"*{REMOVING}"):
+            shutil.rmtree(left)
+        for step in self.steps()[: -self.keep]:
+            place = self._place(step)
+            # Half a checkpoint must not have a checkpoint's name.
+            going = place.with_name(place.name + REMOVING)
+            place.rename(going)
+            shutil.rmtree(going)
+
+    def _put_aside(self, step: int) -> Path:
+        number, place = 0, self._place(step)
+        while (aside := place.with_name(f"{DAMAGED}{place.name}-{number}")).exists():
+            number += 1
+        rename(place, aside)
+        return aside
+
+    def _require_same(self, saved: Saved) -> None:
+        found, mine = saved.facts["made_from"], self.made_from
+        different = sorted(name for name in {*found, *mine} if found.get(name) != mine.get(name))
+        if different:
+            raise OtherRun(
+                f"{self.folder}: the checkpoint of step {saved.step} was made with another {', '.join(different)}, so "
+                "that going on would give the numbers of neither; bring that back, or begin anew with --fresh"
+            )
+
+    def _place(self, step: int) -> Path:
+        return self.folder / f"{step:09}"
+
+
+def read(place: Path) -> Saved:
+    """A checkpoint, if it is what was written. Its `made_from` is one of the facts.
+
+    Raises Damaged when any file is missing, cannot be read, or is not what was written.
+    """
+    manifest = _manifest(place)
+    digest = manifest.pop("digest", None)
+    if hash_of(manifest) != digest:
+        raise Damaged(f"{place / MANIFEST}: its content is not what was written")
+    if manifest["step"] != int(place.name):
+        raise Damaged(f"{place / MANIFEST}: it is of step {manifest['step']}")
+    tensors = {}
+    for name, expected in manifest["files"].items():
+        try:
+            data = (place / name).read_bytes()
+        except OSError as error:
+            raise Damaged(f"{place / name}: {error.strerror or error}") from error
+        if len(data) != expected["size"]:
+            raise Damaged(f"{place / name}: {len(data):,} bytes; expected {expected['size']:,}")
+        if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise Damaged(f"{place / name}: its content is not what was written (sha256 differs)")
+        try:
+            tensors[name.removesuffix(".safetensors")] = load(data)
+        except SafetensorError as error:  # a writer's bug, since it is what was written
+            raise Damaged(f"{place / name}: {error}") from error
+    return Saved(manifest["step"], tensors, manifest["facts"] | {"made_from": manifest["made_from"]})
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((place / MANIFEST).read_bytes())
+    except OSError as error:
+        raise Damaged(f"{place / MANIFEST}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{place / MANIFEST}: no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Damaged(f"{place / MANIFEST}: no manifest")
+    return found
