@@ -18,7 +18,7 @@ from mmkd.checkpoints import Saved
 from mmkd.config.experiment import Train
 from mmkd.diagnostics import Diagnostics
 from mmkd.sums import Sums
-from mmkd.weighting.base import Weighting
+from mmkd.weighting.base import Weighting, order_gradients
 
 Tensors = dict[str, Tensor]
 
@@ -51,6 +51,15 @@ class Learning:
         self.history: list[dict[str, Any]] = []
         self.best: Best | None = None
         self.stopped = False
+
+    def update(self, lr: float) -> None:
+        """A step of the optimizer with this learning rate; the gradients are used up."""
+        order_gradients(learned(self.trainees).values())
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """Take in an epoch's entry of the history, and keep the weights if it is the best."""

@@ -150,11 +150,7 @@ def train(
                     average_over_processes(parameters, accelerator)
                     if settings.clip is not None:
                         nn.utils.clip_grad_norm_(parameters, settings.clip, error_if_nonfinite=True)
-                    for group in learning.optimizer.param_groups:
-                        group["lr"] = settings.lr * warmup_cosine(learning.step, steps, settings.warmup)
-                    learning.optimizer.step()
-                    learning.optimizer.zero_grad()
-                    learning.step += 1
+                    learning.update(settings.lr * warmup_cosine(learning.step, steps, settings.warmup))
                     learning.averaged.update(learning.step / steps)
                     progress(learning.step, steps)
                     watch("bookkeeping")

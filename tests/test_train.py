@@ -19,7 +19,7 @@ from mmkd.config.experiment import Student as StudentConfig
 from mmkd.config.experiment import Train
 from mmkd.data.base import DataError
 from mmkd.data.corpus import Corpus, Readers
-from mmkd.learning import decay_groups
+from mmkd.learning import Learning, decay_groups
 from mmkd.losses import logit_kl, supervised
 from mmkd.losses.base import Setting
 from mmkd.objective import Objective, Terms
@@ -309,6 +309,25 @@ def test_average_gradients():
 )
 def test_warmup_cosine_by_hand(steps: int, warmup: float, expected: list[float]):
     assert [warmup_cosine(step, steps, warmup) for step in range(steps + 1)] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("of_gradient", [torch.contiguous_format, torch.channels_last])
+def test_a_step_is_adamws_whatever_order_of_memory_a_gradient_has(order: Any, of_gradient: Any) -> None:
+    """Weightings of gradients set `.grad` themselves, and a fused update reads memory from end to end."""
+    torch.manual_seed(0)
+    convolution, plain = (nn.Conv2d(4, 8, 3, bias=False) for _ in range(2))
+    plain.load_state_dict(convolution.state_dict())
+    convolution.to(memory_format=order)
+    gradient = torch.randn(8, 4, 3, 3)
+    learning = Learning(convolution, nn.Identity(), fixed.Weighting(fixed.Config(), ["mood"]), Train(weight_decay=0.1))
+    expected = torch.optim.AdamW(plain.parameters(), lr=0.1, weight_decay=0.1, foreach=False)
+    for _ in range(3):
+        convolution.weight.grad = gradient.clone().to(memory_format=of_gradient)
+        learning.update(0.1)
+        plain.weight.grad = gradient.clone()
+        expected.step()
+    assert torch.allclose(convolution.weight, plain.weight, rtol=0, atol=1e-6)
 
 
 def test_decay_touches_matrices_alone_and_never_the_weighting(tmp_path: Path):

@@ -15,6 +15,8 @@ from torchjd import autojac
 from torchjd.aggregation import Aggregator, GramianWeightedAggregator, Weighting
 from torchjd.linalg import PSDMatrix
 
+from mmkd.weighting.base import order_gradients
+
 Solve = Callable[[np.ndarray], np.ndarray]
 """From the inner products of the tasks' gradients, [M, M], to their weights, [M]."""
 
@@ -88,6 +90,7 @@ def combine_gradients(
             weights = aggregator.weights
         else:
             weights = autojac.jac_to_grad(shared, aggregator, optimize_gramian_computation=True)
+        order_gradients(shared)
     if losses and (own := _leaves(losses, exclude=shared)):
         torch.autograd.backward(losses, inputs=own, retain_graph=True)
     if rest is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -43,3 +44,14 @@ class Weighting(nn.Module, abc.ABC):
 
     def end_epoch(self) -> None:
         """Called once after the last step of each epoch; a weighting that goes by epochs overrides it."""
+
+
+def order_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Bring each gradient into its parameter's own order of memory (images' networks are channels-last).
+
+    Autograd keeps that order; what sets `.grad` itself may not. A fused optimizer goes through memory from end to end,
+    and would give each element another one's gradient.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
