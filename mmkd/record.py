@@ -79,7 +79,8 @@ class RunRecord(Section):
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
-    history: one mapping per epoch. parameters: trained weights of the network that is kept.
+    history: one mapping per epoch. parameters: weights of the network that is kept.
+    trained_parameters: of them and of low-rank products, how many learned; None for a teacher.
     seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
     test_openings: how often the test split was read. predictions: sha256 of the predictions file beside the record.
     """
@@ -105,6 +106,7 @@ class RunRecord(Section):
     ceilings: dict[str, dict[str, dict[str, float]]] = {}
     history: list[dict[str, Any]]
     parameters: int
+    trained_parameters: int | None = None
     seconds: dict[str, float]
     peak_memory: int
     test_openings: int

@@ -23,9 +23,11 @@ from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
+from mmkd.lora import without_lora
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
+from mmkd.student.adapted import merge, trained_parameters
 from mmkd.student.stored import save_student
 from mmkd.student.student import Student
 from mmkd.teach import Prepared, new_student, prepare_all
@@ -127,6 +129,8 @@ def run_experiment(
         else:
             found = finished(place, ready.workspace, ready.prepared)
             records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
+    for record in records[:1]:
+        say(f"the student trained {record.trained_parameters:,} of {record.parameters:,} parameters")
     return told_by_main(records, accelerator)
 
 
@@ -140,9 +144,14 @@ def finished_seed(folder: Path, ready: Ready, seed: int) -> RunRecord | None:
     Raises RecordError when there is a record that was changed.
     """
     found = finished(folder, ready.workspace, ready.prepared)
-    if found is None or found.start != checkpoint.weights_hash(ready.student(seed).state_dict()):
+    if found is None or found.start != start_of(ready.student(seed)):
         return None
     return found
+
+
+def start_of(student: Student) -> str:
+    """Hash of what a student starts from; low-rank products add nothing yet."""
+    return checkpoint.weights_hash(without_lora(student.state_dict()))
 
 
 def _run_in_processes(
@@ -210,7 +219,7 @@ def run_seed(
     if accelerator.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
     student = ready.student(seed)
-    start = checkpoint.weights_hash(student.state_dict())
+    start, learns = start_of(student), trained_parameters(student)
     if experiment.train.compile:
         student.compile_encoders()
     terms = workspace.terms(student, ready.teachers)
@@ -233,6 +242,7 @@ def run_seed(
             bar,
             watch,
         )
+    merge(student)
     clock.lap("train")
     with accelerator.main_process_first():
         if not accelerator.is_main_process:
@@ -244,7 +254,7 @@ def run_seed(
             splits["test"] = evaluate(student, corpus, workspace.tasks, device)
         clock.lap("evaluate")
         save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-        made = Made(student, trained, splits, seed, None, start)
+        made = Made(student, trained, splits, seed, None, start, learns)
         return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
 
 

@@ -26,7 +26,7 @@ RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experim
 class Made:
     """A network that was trained and evaluated. splits: its evaluations. teacher: its name; None: a student.
 
-    start: sha256 of a student's weights before its first step.
+    start: sha256 of a student's weights before its first step. trained_parameters: of a student.
     """
 
     network: nn.Module
@@ -35,6 +35,7 @@ class Made:
     seed: int
     teacher: str | None
     start: str | None
+    trained_parameters: int | None = None
 
 
 def write_up(
@@ -72,6 +73,7 @@ def write_up(
         ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
         history=made.trained.history,
         parameters=sum(p.numel() for p in made.network.parameters()),
+        trained_parameters=made.trained_parameters,
         seconds=dict(seconds),
         peak_memory=peak_memory(),
         test_openings=int("test" in splits),
