@@ -32,7 +32,7 @@ def add_lora(network: nn.Module, config: Lora, where: str = "finetune.lora") -> 
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=list(config.targets),
-        exclude_modules=r"network\.heads\..*",
+        exclude_modules=r"network\.heads\..*" if "heads" in dict(network.named_children()) else None,
     )
     # peft looks for a transformers config in what it is given; a teacher's `config` is none.
     get_peft_model(nn.ModuleDict({"network": network}), settings)

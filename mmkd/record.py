@@ -66,6 +66,17 @@ class Selection(Section):
     value: float
 
 
+class Soup(Section):
+    """What a mean of students was made of, each by its record's digest, with the record's name in the ledger.
+
+    recipe: `uniform` or `greedy`. asked: all that could take part; used: those that do.
+    """
+
+    recipe: Literal["uniform", "greedy"]
+    asked: dict[str, str]
+    used: dict[str, str]
+
+
 class RunRecord(Section):
     """One run of one seed.
 
@@ -76,6 +87,7 @@ class RunRecord(Section):
         reason, and places masked by kind of personal data.
     teachers: teacher -> part of its identity -> hash (weights, cache key ...).
     start: sha256 of the student's weights before its first step, pretrained ones included; None for a teacher.
+    soup: what a mean of students was made of, which trained nothing itself.
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
@@ -98,6 +110,7 @@ class RunRecord(Section):
     rows: dict[str, dict[str, int | dict[str, int]]] = {}
     teachers: dict[str, dict[str, str]]
     start: str | None = None
+    soup: Soup | None = None
     packages: dict[str, str]
     machine: Machine
     selection: Selection

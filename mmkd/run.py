@@ -36,7 +36,7 @@ from mmkd.teachers.base import Speaker
 from mmkd.train import Players, Report, Watch, mix, train
 from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
-from mmkd.write_up import RECORD, Clock, Made, experiment_hash, finished, write_up
+from mmkd.write_up import RECORD, Clock, Made, experiment_hash, finished, identities, write_up
 
 PROFILE = "profile"
 """Folder of a seed's profile, below its own."""
@@ -255,7 +255,7 @@ def run_seed(
         clock.lap("evaluate")
         save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
         made = Made(student, trained, splits, seed, None, start, learns)
-        return write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
+        return write_up(ready.workspace, identities(ready.prepared), made, folder, command, ready.seconds | clock.laps)
 
 
 def _watch(profile: bool, ready: Ready, folder: Path) -> AbstractContextManager[Watch]:

@@ -36,7 +36,7 @@ LAYERS = (
     ),
     *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
     *("watch", "train", "workspace", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "teacher_record", "run", "sweep", "api"),
+    *("report", "write_up", "teacher_record", "run", "soup", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {

@@ -31,7 +31,7 @@ class Bottleneck(Section):
     """Adapters, stored with the student: what a layer gives, h, becomes h + W2 gelu(W1 h), with W2 = 0 at the start.
 
     width: of W1 h. targets: linear layers that have one, by the end of their names. Houlsby and others have two to a
-    block, before the residuals of attention and of feed-forward: `output.dense` for BERT; `proj`, `fc2` for a ViT.
+    block, before the residuals of attention and of feed-forward: `output.dense` for BERT; `attn.proj` and `fc2` for a ViT.
     """
 
     kind: Literal["adapter"]

@@ -1,48 +1,31 @@
-"""Prefix tuning of a text encoder (Li and Liang, 2101.00190), through peft.
+"""Prefix tuning of a transformers encoder (Li and Liang, 2101.00190): learned keys and values before those of a text.
 
-In each block, the attention of every sub-token also reads `tokens` learned keys and values, which stand before those of
-the text. They are learned as they are, without the paper's reparametrisation by an MLP. Positions of the text that are
-counted go on after the prefix. The network takes the prefix as keys and values of the past, so it must know these.
+In each block, every sub-token also attends to `tokens` learned positions. They are learned as they are, without the
+paper's reparametrisation by an MLP. The encoder takes them as keys and values of the past, as peft's does: positions
+that it counts go on after the prefix.
 """
 
 from __future__ import annotations
 
 import torch
-from peft import PrefixTuningConfig, TaskType, get_peft_model
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, PretrainedConfig
 
-from mmkd.encoders.text import TextEncoder
 
+class Prefix(nn.Module):
+    """The keys and values of all blocks: [L, 2, H, N, D / H] of L blocks, H heads, N positions, width D."""
 
-def add_prefix(encoder: TextEncoder, tokens: int, max_tokens: int) -> None:
-    """Give each block of the encoder a prefix, in place; the prefix alone learns.
+    def __init__(self, config: PretrainedConfig, tokens: int) -> None:
+        """config: of the encoder. tokens: N."""
+        super().__init__()
+        heads = config.num_attention_heads
+        shape = (config.num_hidden_layers, 2, heads, tokens, config.hidden_size // heads)
+        self.values = nn.Parameter(torch.randn(shape))
 
-    max_tokens: of the longest text. Raises ValueError for an encoder that takes no prefix, or whose positions do not
-    suffice.
-    """
-    config = encoder.model.config
-    settings = PrefixTuningConfig(
-        task_type=TaskType.FEATURE_EXTRACTION,
-        num_virtual_tokens=tokens,
-        token_dim=encoder.width,
-        num_layers=encoder.depth,
-        num_attention_heads=config.num_attention_heads,
-    )
-    ids, kept = torch.full((1, max_tokens), int(config.pad_token_id == 0)), torch.ones((1, max_tokens), dtype=torch.long)
-    training = encoder.training
-    encoder.eval()
-    with torch.no_grad():
-        before = encoder.model(input_ids=ids[:, :1], attention_mask=kept[:, :1]).last_hidden_state
-        model = get_peft_model(encoder.model, settings)
-        try:
-            after = model(input_ids=ids[:, :1], attention_mask=kept[:, :1]).last_hidden_state
-        except (RuntimeError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"{config.model_type} takes no prefix ({error}); expected an encoder such as bert") from error
-        if torch.equal(before, after):
-            raise ValueError(f"a prefix changes nothing in {config.model_type}; expected an encoder such as bert")
-        try:
-            model(input_ids=ids, attention_mask=kept)
-        except (RuntimeError, IndexError) as error:
-            text = f"{tokens} tokens and texts of {max_tokens} are more than the encoder has positions for ({error})"
-            raise ValueError(f"{text}; lower `tokens` or `max_tokens`") from error
-    encoder.model = model
-    encoder.train(training)
+    def forward(self, mask: Tensor) -> tuple[Cache, Tensor]:
+        """The past of a batch, and its mask [B, N + S]. mask: [B, S] of 0 and 1."""
+        rows, tokens = len(mask), self.values.shape[3]
+        past = DynamicCache()
+        for block, (keys, values) in enumerate(self.values):
+            past.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), block)
+        return past, torch.cat([mask.new_ones(rows, tokens), mask], dim=1)

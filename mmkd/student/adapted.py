@@ -10,7 +10,6 @@ from torch import nn
 from mmkd.config.adapt import Adapt, LoraKind, Prefix
 from mmkd.encoders.bottleneck import add_bottlenecks
 from mmkd.encoders.image import ImageEncoder
-from mmkd.encoders.prefix import add_prefix
 from mmkd.encoders.text import TextEncoder
 from mmkd.errors import MmkdError
 from mmkd.lora import add_lora, merge_lora, require_targets
@@ -34,7 +33,7 @@ def adapt(student: Student, config: Adapt) -> None:
             if isinstance(how, Prefix):
                 text = student.config.text
                 assert isinstance(encoder, TextEncoder) and text is not None  # checked by the config
-                add_prefix(encoder, how.tokens, text.max_tokens)
+                encoder.add_prefix(how.tokens, text.max_tokens)
             elif isinstance(how, LoraKind):
                 add_lora(encoder.model, how, where)
             else:
