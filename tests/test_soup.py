@@ -111,11 +111,14 @@ def test_it_is_a_row_of_a_table(near: Path, tmp_path: Path):
     file = tmp_path / "soups.yaml"
     file.write_text(
         "title: means\nrows: {alone: {experiment: going_on}, mean: {experiment: soup}}\n"
-        "columns: {mean: {score: mean_score}}\n",
+        "columns: {mean: {score: mean_score}, trained: {value: trained_parameters}}\n",
         "utf-8",
     )
     table = table_of(file, near.parent / "results" / "runs")
     assert [(row.label, len(row.cells["mean"].values)) for row in table.rows] == [("alone", 3), ("mean", 1)]
+    weights = sum(p.numel() for p in read_student(seeds(near)[0]).student({}).parameters())
+    assert table.rows[0].cells["trained"].values == dict.fromkeys(range(3), weights)
+    assert table.rows[1].cells["trained"].values == {0: 0}
 
 
 def test_students_of_different_starts_are_refused(near: Path):

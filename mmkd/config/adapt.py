@@ -6,9 +6,11 @@ attention learned keys and values; an adapter (1902.00751) is a bottleneck with 
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Strict
+from pydantic import BeforeValidator, Discriminator, Field, Strict
+from pydantic_core import PydanticCustomError
 
 from mmkd.config.plugin_base import Lora, Modality
+from mmkd.config.problems import did_you_mean, listed, shown
 from mmkd.config.section import PositiveInt, Section
 
 
@@ -39,8 +41,23 @@ class Bottleneck(Section):
     targets: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
 
 
-TextAdaptation = Annotated[LoraKind | Prefix | Bottleneck, Discriminator("kind")]
-ImageAdaptation = Annotated[LoraKind | Bottleneck, Discriminator("kind")]
+def _of_kinds(*kinds: str) -> BeforeValidator:
+    """pydantic's own error would list the keys of every kind."""
+
+    def known(value: object) -> object:
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if isinstance(value, dict) and kind not in kinds:
+            text = f"found {shown(kind)} as `kind`; expected one of {listed(kinds)}{did_you_mean(str(kind), kinds)}"
+            raise PydanticCustomError("unknown_kind", "{text}", {"text": text})
+        return value
+
+    return BeforeValidator(known)
+
+
+TextAdaptation = Annotated[
+    LoraKind | Prefix | Bottleneck, Discriminator("kind"), _of_kinds("lora", "prefix", "adapter")
+]
+ImageAdaptation = Annotated[LoraKind | Bottleneck, Discriminator("kind"), _of_kinds("lora", "adapter")]
 
 
 class Adapt(Section):

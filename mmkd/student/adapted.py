@@ -28,7 +28,9 @@ def adapt(student: Student, config: Adapt) -> None:
     for modality, how in config.by_modality().items():
         where, encoder = f"student.adapt.{modality}", student.encoders[modality]
         if not isinstance(encoder, TextEncoder | ImageEncoder):
-            raise AdaptError(f"{where}: the encoder is a {type(encoder).__name__}; expected a transformer or timm model")
+            raise AdaptError(
+                f"{where}: the encoder is a {type(encoder).__name__}; expected a transformer or timm model"
+            )
         try:
             if isinstance(how, Prefix):
                 text = student.config.text
