@@ -1,4 +1,4 @@
-"""The command line: check, plan, run, soup, sweep, keep, tables, data, cache, schema, methods; each imports what it needs."""
+"""The command line: check, plan, run, soup, sweep, keep, tables, data, cache, schema, methods; each imports its own."""
 
 from __future__ import annotations
 

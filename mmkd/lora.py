@@ -24,7 +24,8 @@ class LoraError(MmkdError):
 def add_lora(network: nn.Module, config: Lora, where: str = "finetune.lora") -> None:
     """Add the products to the network, in place, and let them and its `heads` learn, nothing else.
 
-    where: the key of the config. Raises LoraError for a target that no layer's name ends with; ValueError for a layer that takes no product.
+    where: the key of the config.
+    Raises LoraError for a target that no layer's name ends with; ValueError for a layer that takes no product.
     """
     require_targets(network, config.targets, where)
     settings = LoraConfig(

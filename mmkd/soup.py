@@ -65,8 +65,6 @@ def make_soup(
     members = [_member(folder) for each in runs for folder in _seeds(each)]
     _require_alike(members)
     clock, first = Clock(), members[0]
-    if taken := [member.record.file_name for member in members if member.record.name == name]:
-        raise SoupError(f"--name: found `{name}`, as {taken[0]} is called; expected a name of its own")
     experiment = from_plain({**first.record.experiment, "name": name})
     workspace = _opened(experiment, first.record, near, progress)
     device, readers = workspace.accelerator.device, first.stored.readers

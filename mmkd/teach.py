@@ -183,7 +183,8 @@ def _frozen(workspace: Workspace, teacher: Teacher) -> Teacher:
 def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Student:
     """A new student; its weights come from torch's random state, and from the run or the teachers that it starts from.
 
-    Its encoders are adapted, as the experiment says. Raises ValueError when a teacher's weights do not suit it, CheckpointError when an earlier student's do not.
+    Its encoders are adapted, as the experiment says.
+    Raises ValueError when a teacher's weights do not suit it, CheckpointError when an earlier student's do not.
     """
     student, section = workspace.student(), workspace.experiment.student
     if (earlier := earlier_student(section)) is not None:

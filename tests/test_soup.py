@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from rich.progress import Progress
+from typer.testing import CliRunner
 
 from mmkd import checkpoint
+from mmkd.cli import app
 from mmkd.data.mix import Mix
 from mmkd.evaluate import evaluate
 from mmkd.record import RunRecord, read_record
-from mmkd.report.table_file import TableFile
 from mmkd.report.tables import table_of
-from mmkd.run import make_ready, run_experiment, run_folder
-from mmkd.soup import SoupError, greedy, make_soup, mean_of
+from mmkd.run import make_ready, run_experiment
+from mmkd.soup import SoupError, _member, _require_alike, greedy, make_soup, mean_of
 from mmkd.student.stored import read_student
 from tiny_project import experiment, make_project, student_alone
 
@@ -189,3 +192,30 @@ def test_an_ensemble_of_runs_is_a_row_too(near: Path, tmp_path: Path):
     )
     table = table_of(file, near.parent / "results" / "runs")
     assert table.rows[1].cells["mean"].values == {0: by_teacher["all"].mean_score("test")}
+
+
+def test_data_that_changed_are_refused(near: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Mix, "fingerprints", lambda self: {"market_notes": "of other rows"})
+    with pytest.raises(SoupError, match="the data are no longer those that it was trained on"):
+        soup(near, *seeds(near))
+
+
+def test_a_start_that_no_record_names_is_none(near: Path):
+    members = [_member(each) for each in seeds(near)]
+    _require_alike(members)  # the control
+    unknown = [replace(each, record=each.record.model_copy(update={"start": None})) for each in members]
+    with pytest.raises(SoupError, match="they started from different weights"):
+        _require_alike(unknown)
+
+
+def test_the_command_says_what_it_did(near: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(near.parent)
+    runs = [os.path.relpath(each, near.parent) for each in seeds(near)]
+    done = CliRunner().invoke(app, ["soup", *runs[:2], "--name", "by_command", "--greedy"])
+    assert done.exit_code == 0, done.output
+    (folder,) = near.parent.glob("results/runs/by_command-*/seed0")
+    record = read_record(folder / "record.json")
+    assert record.command == f"mmkd soup {runs[0]} {runs[1]} --name by_command --greedy"
+    assert record.soup is not None and f"the mean of {len(record.soup.used)} of 2 students" in done.output
+    refused = CliRunner().invoke(app, ["soup", runs[0], "--name", "one"])
+    assert refused.exit_code == 2 and "expected two or more" in refused.output

@@ -15,7 +15,7 @@ from mmkd.config.section import PositiveInt, Section
 
 
 class LoraKind(Lora):
-    """Low-rank products, which are merged into the weights when training ends: the stored student is an ordinary one."""
+    """Low-rank products, merged into the weights when training ends: the stored student is an ordinary one."""
 
     kind: Literal["lora"]
 
@@ -33,7 +33,7 @@ class Bottleneck(Section):
     """Adapters, stored with the student: what a layer gives, h, becomes h + W2 gelu(W1 h), with W2 = 0 at the start.
 
     width: of W1 h. targets: linear layers that have one, by the end of their names. Houlsby and others have two to a
-    block, before the residuals of attention and of feed-forward: `output.dense` for BERT; `attn.proj` and `fc2` for a ViT.
+    block, before the residuals of attention and of feed-forward: `output.dense` for BERT; `attn.proj`, `fc2` for a ViT.
     """
 
     kind: Literal["adapter"]

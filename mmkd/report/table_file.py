@@ -62,8 +62,8 @@ class ScoreColumn(Section):
 class ValueColumn(Section):
     """Another number of the record.
 
-    value: `parameters`, `trained_parameters`, `peak_memory` (bytes) or `seconds.PHASE`. unit: what it is shown in; default: parameters with
-    thousands separated, MiB, s. digits: decimals; default 0 for plain parameters and 1 else.
+    value: `parameters`, `trained_parameters`, `peak_memory` (bytes) or `seconds.PHASE`. unit: what it is shown in;
+    default: parameters with thousands separated, MiB, s. digits: decimals; default 0 for plain parameters and 1 else.
     """
 
     value: Annotated[str, Field(pattern=r"^(parameters|trained_parameters|peak_memory|seconds\.[^.\s]+)$")]

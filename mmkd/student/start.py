@@ -39,7 +39,7 @@ def with_origin(section: Config, stored: Stored) -> Config:
         if modality in theirs:
             found = f"the student of {stored.folder}, which it starts from, has its own: {theirs[modality].kind}"
             raise CheckpointError(f"student.adapt.{modality}: {found}, which goes on learning; leave the key out")
-    return section.model_copy(update={"start": None, "adapt": Adapt(**theirs | own), **made_of})
+    return section.model_copy(update={"start": None, "adapt": Adapt.model_validate(theirs | own), **made_of})
 
 
 def copy_student(student: Student, stored: Stored) -> None:

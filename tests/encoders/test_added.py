@@ -126,7 +126,7 @@ def test_encoders_that_take_no_prefix_are_refused(corpus: Corpus):
         with pytest.raises(AdaptError, match=rf"student\.adapt\.text: .*{found}.*such as bert"):
             adapt(student_of(corpus, text), config)
     few = TEXT | {"architecture": BERT | {"max_position_embeddings": 34}, "max_tokens": 32}
-    with pytest.raises(AdaptError, match="3 tokens and texts of 32 are more than the encoder can read .*; lower"):
+    with pytest.raises(AdaptError, match=r"3 tokens and texts of 32 are more than the encoder can read .*; lower"):
         adapt(student_of(corpus, few), config)
     adapt(student_of(corpus, few), Adapt.model_validate({"text": {"kind": "prefix", "tokens": 2}}))
 

@@ -7,23 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from mmkd import checkpoint
 from mmkd.checkpoint import CheckpointError
-from mmkd.config.adapt import Adapt
-from mmkd.config.problems import ConfigError
 from mmkd.evaluate import evaluate, write_predictions
-from mmkd.lora import LoraError
 from mmkd.plan.plan import plan_experiment
 from mmkd.record import RunRecord
 from mmkd.run import Ready, make_ready, run_experiment, run_folder, start_of
-from mmkd.student.adapted import AdaptError, adapt, merge, trained_parameters
+from mmkd.student.adapted import merge, trained_parameters
 from mmkd.student.stored import read_student
 from mmkd.student.student import READER
 from tiny_project import TEXT, experiment, make_project, same_weights, student_alone
