@@ -129,8 +129,9 @@ def run_experiment(
         else:
             found = finished(place, ready.workspace, ready.prepared)
             records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
-    for record in records[:1]:
-        say(f"the student trained {record.trained_parameters:,} of {record.parameters:,} parameters")
+    learned, kept = records[0].trained_parameters, records[0].parameters
+    if learned is not None:  # an older version's record does not say
+        say(f"the student trained {learned:,} of {kept:,} parameters")
     return told_by_main(records, accelerator)
 
 

@@ -39,7 +39,8 @@ KINDS = {
 
 def adapted(kind: str) -> dict[str, Any]:
     """Two epochs with gradients combined and looked at in each step, and weights averaged over the steps."""
-    plain = student_alone(diagnose_every=1, lr=1e-2, average={"kind": "ema", "decay": 0.5}) | {"name": kind, "weighting": {"kind": "pcgrad"}}
+    train = {"diagnose_every": 1, "lr": 1e-2, "average": {"kind": "ema", "decay": 0.5}}
+    plain = student_alone(**train) | {"name": kind, "weighting": {"kind": "pcgrad"}}
     image = {"model": "test_vit", "size": 48, "options": {"img_size": 48}}
     plain["student"] = {"text": TEXT | {"max_tokens": 32}, "image": image, "width": 12, "adapt": KINDS[kind]}
     return plain
