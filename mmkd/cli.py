@@ -1,11 +1,11 @@
-"""The command line: check, plan, run, sweep, keep, tables, data, cache, schema, methods; each imports what it needs."""
+"""The command line: check, plan, run, soup, sweep, keep, tables, data, cache, schema, methods; each imports its own."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -103,6 +103,23 @@ def run(
 
         records = run_experiment(experiment, file, progress, command, fresh, jobs, say, profile)
     console.print(score_table(records))
+
+
+@app.command()
+def soup(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, or of single seeds of them.")],
+    name: Annotated[str, typer.Option(help="What the new student is called in records and tables.")],
+    greedy: Annotated[bool, typer.Option(help="Keep only students that do not lower the validation score.")] = False,
+) -> None:
+    """Average the weights of students of one start (a model soup); write the mean as a student with a record."""
+    command = shlex.join(["mmkd", "soup", *runs, "--name", name, *(["--greedy"] if greedy else [])])
+    with refusals(), progress_bars() as (console, say, progress):
+        from mmkd.report.show import score_table
+        from mmkd.soup import make_soup
+
+        recipe: Literal["uniform", "greedy"] = "greedy" if greedy else "uniform"
+        record = make_soup(runs, name, recipe, Path.cwd(), progress, command, say)
+    console.print(score_table([record]))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from mmkd.environment import package_versions
 from mmkd.record import hash_of
 from mmkd.teach import Prepared
 from mmkd.workspace import Workspace
-from mmkd.write_up import experiment_hash
+from mmkd.write_up import experiment_hash, identities
 
 CHECKPOINTS = "checkpoints"
 """Folder of a seed's checkpoints, below its own."""
@@ -29,7 +29,7 @@ def checkpoints_of(
         "seed": str(seed),
         "start of the student": start,
         "data": hash_of(workspace.mix.fingerprints()),
-        "teachers": hash_of({name: each.identity for name, each in prepared.items()}),
+        "teachers": hash_of(identities(prepared)),
         "code of mmkd or of a plug-in": code_of(experiment),
         "version of a package": hash_of(package_versions()),
         "number of processes": str(accelerator.num_processes),

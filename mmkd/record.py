@@ -66,6 +66,17 @@ class Selection(Section):
     value: float
 
 
+class Soup(Section):
+    """What a mean of students was made of, each by its record's digest, with the record's name in the ledger.
+
+    recipe: `uniform` or `greedy`. asked: all that could take part; used: those that do.
+    """
+
+    recipe: Literal["uniform", "greedy"]
+    asked: dict[str, str]
+    used: dict[str, str]
+
+
 class RunRecord(Section):
     """One run of one seed.
 
@@ -76,10 +87,12 @@ class RunRecord(Section):
         reason, and places masked by kind of personal data.
     teachers: teacher -> part of its identity -> hash (weights, cache key ...).
     start: sha256 of the student's weights before its first step, pretrained ones included; None for a teacher.
+    soup: what a mean of students was made of, which trained nothing itself.
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
-    history: one mapping per epoch. parameters: trained weights of the network that is kept.
+    history: one mapping per epoch. parameters: weights of the network that is kept.
+    trained_parameters: of them and of low-rank products, how many learned; None for a teacher.
     seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
     test_openings: how often the test split was read. predictions: sha256 of the predictions file beside the record.
     """
@@ -97,6 +110,7 @@ class RunRecord(Section):
     rows: dict[str, dict[str, int | dict[str, int]]] = {}
     teachers: dict[str, dict[str, str]]
     start: str | None = None
+    soup: Soup | None = None
     packages: dict[str, str]
     machine: Machine
     selection: Selection
@@ -105,6 +119,7 @@ class RunRecord(Section):
     ceilings: dict[str, dict[str, dict[str, float]]] = {}
     history: list[dict[str, Any]]
     parameters: int
+    trained_parameters: int | None = None
     seconds: dict[str, float]
     peak_memory: int
     test_openings: int

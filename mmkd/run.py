@@ -28,10 +28,12 @@ from mmkd.evaluate import evaluate
 from mmkd.interrupt import saves_when_asked, stops_when_asked
 from mmkd.keeper import Keeper
 from mmkd.lease import in_turn, only_writer
+from mmkd.lora import without_lora
 from mmkd.places import Places
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
+from mmkd.student.adapted import merge, trained_parameters
 from mmkd.student.stored import save_student
 from mmkd.student.student import Student
 from mmkd.teach import Prepared, new_student, prepare_all
@@ -40,7 +42,7 @@ from mmkd.teachers.base import Speaker
 from mmkd.train import Players, Report, Watch, mix, train
 from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
-from mmkd.write_up import RECORD, Clock, Made, experiment_hash, finished, write_up
+from mmkd.write_up import RECORD, Clock, Made, experiment_hash, finished, identities, write_up
 
 PROFILE = "profile"
 """Folder of a seed's profile, below its own."""
@@ -151,6 +153,9 @@ def _run_experiment(
             with in_turn(folder, f"{place.name}.lock", say):  # runs of other seeds write it too
                 found = finished(place, ready.workspace, ready.prepared)
                 records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
+    learned, kept = records[0].trained_parameters, records[0].parameters
+    if learned is not None:  # an older version's record does not say
+        say(f"the student trained {learned:,} of {kept:,} parameters")
     return told_by_main(records, accelerator)
 
 
@@ -164,9 +169,14 @@ def finished_seed(folder: Path, ready: Ready, seed: int) -> RunRecord | None:
     Raises RecordError when there is a record that was changed.
     """
     found = finished(folder, ready.workspace, ready.prepared)
-    if found is None or found.start != checkpoint.weights_hash(ready.student(seed).state_dict()):
+    if found is None or found.start != start_of(ready.student(seed)):
         return None
     return found
+
+
+def start_of(student: Student) -> str:
+    """Hash of what a student starts from; low-rank products add nothing yet."""
+    return checkpoint.weights_hash(without_lora(student.state_dict()))
 
 
 def _run_in_processes(
@@ -258,7 +268,7 @@ def run_seed(
     experiment, device = workspace.experiment, workspace.accelerator.device
     accelerator = workspace.accelerator
     student = ready.student(seed)
-    start = checkpoint.weights_hash(student.state_dict())
+    start, learns = start_of(student), trained_parameters(student)
     if experiment.train.compile:
         student.compile_encoders()
     terms = workspace.terms(student, ready.teachers)
@@ -289,6 +299,7 @@ def run_seed(
                 new_words=experiment.new_words,
                 keeper=keeper,
             )
+        merge(student)
         clock.lap("train")
         with accelerator.main_process_first():
             if not main:
@@ -300,8 +311,9 @@ def run_seed(
                 splits["test"] = evaluate(student, corpus, workspace.tasks, device)
             clock.lap("evaluate")
             save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-            made = Made(student, trained, splits, seed, None, start)
-            record = write_up(ready.workspace, ready.prepared, made, folder, command, ready.seconds | clock.laps)
+            made = Made(student, trained, splits, seed, None, start, learns)
+            seconds = ready.seconds | clock.laps
+            record = write_up(ready.workspace, identities(ready.prepared), made, folder, command, seconds)
             checkpoints.remove()
             return record
 

@@ -32,6 +32,7 @@ from mmkd.losses.base import Setting
 from mmkd.objective import Terms
 from mmkd.processes import told_by_main
 from mmkd.record import hash_of
+from mmkd.student.adapted import adapt
 from mmkd.student.start import copy_student, earlier_student
 from mmkd.student.student import Student
 from mmkd.tasks.base import Task
@@ -183,6 +184,7 @@ def _frozen(workspace: Workspace, teacher: Teacher) -> Teacher:
 def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Student:
     """A new student; its weights come from torch's random state, and from the run or the teachers that it starts from.
 
+    Its encoders are adapted, as the experiment says.
     Raises ValueError when a teacher's weights do not suit it, CheckpointError when an earlier student's do not.
     """
     student, section = workspace.student(), workspace.experiment.student
@@ -197,6 +199,7 @@ def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Stude
             prefix = "encoder.model."
             own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
             copy_blocks(student.get_submodule(f"encoders.{modality}.model"), own, encoder.start.layers)
+    adapt(student, section.adapt)
     return student
 
 
@@ -246,7 +249,8 @@ def _finetune(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     readers, tasks = teacher.readers, list(teacher.tasks)
-    adapted = None if settings.lora is None else add_lora(teacher, settings.lora)
+    if settings.lora is not None:
+        add_lora(teacher, settings.lora)
     with saves_when_asked():
         trained = train(
             learners(teacher),
@@ -259,8 +263,8 @@ def _finetune(
             progress=workspace.follow(f"fine-tune {teacher.name}"),
             keeper=Keeper(checkpoints, workspace.experiment.train.checkpoint, workspace.accelerator, workspace.say),
         )
-    if adapted is not None:
-        merge_lora(adapted)
+    if settings.lora is not None:
+        merge_lora(teacher)
     return {
         "epoch": trained.epoch,
         "value": trained.value,

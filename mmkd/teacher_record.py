@@ -17,7 +17,7 @@ from mmkd.teachers.base import Teacher
 from mmkd.train import Trained
 from mmkd.types import Batch, Outputs
 from mmkd.workspace import Workspace
-from mmkd.write_up import Clock, Made, write_up
+from mmkd.write_up import Clock, Made, identities, write_up
 
 
 class WithoutLabels(nn.Module):
@@ -65,6 +65,6 @@ def record_teacher(
         trained, seed = Trained(facts["epoch"], facts["value"], {}, facts["history"]), training.seed
         seconds = {"train": facts["seconds"], **clock.laps}
     made = Made(teacher, trained, splits, seed, name, None)
-    record = write_up(workspace, prepared, made, folder, command, seconds)
+    record = write_up(workspace, identities(prepared), made, folder, command, seconds)
     own.release()
     return record

@@ -14,7 +14,7 @@ from torch import nn
 from mmkd.config.experiment import Experiment
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, primary_metrics, write_predictions
-from mmkd.record import RunRecord, Selection, hash_of, read_record, write_record
+from mmkd.record import RunRecord, Selection, Soup, hash_of, read_record, write_record
 from mmkd.teach import Prepared
 from mmkd.train import Trained
 from mmkd.workspace import Workspace
@@ -26,7 +26,7 @@ RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experim
 class Made:
     """A network that was trained and evaluated. splits: its evaluations. teacher: its name; None: a student.
 
-    start: sha256 of a student's weights before its first step.
+    start: sha256 of a student's weights before its first step. trained_parameters, soup: of a student.
     """
 
     network: nn.Module
@@ -35,11 +35,13 @@ class Made:
     seed: int
     teacher: str | None
     start: str | None
+    trained_parameters: int | None = None
+    soup: Soup | None = None
 
 
 def write_up(
     workspace: Workspace,
-    prepared: Mapping[str, Prepared],
+    teachers: Mapping[str, Mapping[str, str]],
     made: Made,
     folder: Path,
     command: str,
@@ -47,7 +49,7 @@ def write_up(
 ) -> RunRecord:
     """Write the record, the predictions of the last split and the experiment; return the record as it is read again.
 
-    prepared: the experiment's teachers. command: how the run was started. seconds: by phase.
+    teachers: the identity of each. command: how the run was started. seconds: by phase.
     """
     experiment, splits = workspace.experiment, made.splits
     last = splits["test"] if "test" in splits else splits["validation"]
@@ -62,8 +64,9 @@ def write_up(
         code=code_state(workspace.places.root),
         data=workspace.mix.fingerprints(),
         rows={name: account.model_dump() for name, account in workspace.mix.accounts().items()},
-        teachers={name: each.identity for name, each in prepared.items()},
+        teachers={name: dict(identity) for name, identity in teachers.items()},
         start=made.start,
+        soup=made.soup,
         packages=package_versions(),
         machine=machine(workspace.accelerator.device, workspace.accelerator.num_processes),
         selection=Selection(epoch=made.trained.epoch, value=made.trained.value),
@@ -72,6 +75,7 @@ def write_up(
         ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
         history=made.trained.history,
         parameters=sum(p.numel() for p in made.network.parameters()),
+        trained_parameters=made.trained_parameters,
         seconds=dict(seconds),
         peak_memory=peak_memory(),
         test_openings=int("test" in splits),
@@ -82,6 +86,11 @@ def write_up(
         YAML().dump(experiment.dump(), file)
     write_record(record, folder / RECORD)
     return read_record(folder / RECORD)
+
+
+def identities(prepared: Mapping[str, Prepared]) -> dict[str, dict[str, str]]:
+    """What determines each teacher's outputs, by name."""
+    return {name: each.identity for name, each in prepared.items()}
 
 
 def experiment_hash(experiment: Experiment) -> str:
@@ -102,7 +111,7 @@ def finished(folder: Path, workspace: Workspace, prepared: Mapping[str, Prepared
         record.experiment_hash == experiment_hash(workspace.experiment)
         and record.code == code_state(workspace.places.root)
         and record.data == workspace.mix.fingerprints()
-        and record.teachers == {name: each.identity for name, each in prepared.items()}
+        and record.teachers == identities(prepared)
         and record.packages == package_versions()
     )
     return record if same else None

@@ -32,6 +32,7 @@ LAYERS = (
         "heads",
         "checkpoint",
         "checkpoints",
+        "lora",
         "student",
         "teachers",
         "cache",
@@ -39,8 +40,8 @@ LAYERS = (
     ),
     *("weighting", "environment", "objective", "diagnostics", "changing", "averaging", "sums", "learning"),
     *("evaluate", "lessons", "processes", "keeper"),
-    *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "continuing", "teacher_record", "run", "sweep", "api"),
+    *("watch", "train", "workspace", "teacher_identity", "teach", "speakers", "plan"),
+    *("report", "write_up", "continuing", "teacher_record", "run", "soup", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {

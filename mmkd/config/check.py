@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, Images, Start, TextEncoder
-from mmkd.config.experiment import Experiment
+from mmkd.config.experiment import Experiment, Student
 from mmkd.config.live import Live
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
@@ -88,6 +88,7 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
         for name, task in parts.tasks.items():
             if task.level == "word":
                 yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
+    yield from _check_adapted(parts, student)
     if student.text is not None and student.text.start is not None:
         yield from _check_start(parts, "text", student.text.start, TextEncoder)
     if student.image is not None and student.image.start is not None:
@@ -97,6 +98,19 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
         if isinstance(teacher, ImageEncoder) and teacher.size != size:
             text = f"found {size}; the teacher `{name}` reads images of {teacher.size}; expected the same"
             yield parts.problem(("student", "image", "size"), text)
+
+
+def _check_adapted(parts: Parts, student: Student) -> Iterator[Problem]:
+    """An adapted encoder has layers that it can be adapted at; an earlier run's is known when it is read."""
+    simple = {"text": student.text is not None and student.text.bag is not None and "bag"}
+    simple |= {"image": student.image is not None and student.image.pixels is not None and "pixels"}
+    for modality in student.adapt.by_modality():
+        path: KeyPath = ("student", "adapt", modality)
+        if modality not in student.reads:
+            yield parts.problem(path, f"the student does not read {modality}; expected `student.{modality}`")
+        elif kind := simple[modality]:
+            network = "a transformers encoder" if modality == "text" else "a timm model"
+            yield parts.problem(path, f"`student.{modality}` is of the kind `{kind}`; expected {network}")
 
 
 def _check_start(

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializeAsAny, Strict, model_validator
 
+from mmkd.config.adapt import Adapt
 from mmkd.config.augment import Augment
 from mmkd.config.cache import Features
 from mmkd.config.checkpoint import Checkpoint
@@ -60,6 +61,7 @@ class Student(Section):
     """The shared student: an encoder for each modality, fusion to `width`, a head for each task.
 
     start: go on from an earlier run's student, in place of `text` and `image`; `width` and `fusion` are its own.
+    adapt: how encoders learn whose own weights stay as they are.
     fusion: `linear` has no layer but linear ones between encoders and logits, for words as for examples.
     dropout: on the fused representation and the words, before the heads.
     modality_dropout: chance that a training example with both modalities loses one, so that the student
@@ -69,6 +71,7 @@ class Student(Section):
     start: FromRun | None = None
     text: StudentText | None = None
     image: StudentImage | None = None
+    adapt: Adapt = Adapt()
     width: PositiveInt = 128
     fusion: Literal["mlp", "linear"] = "mlp"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -10,9 +10,11 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers.utils import ModelOutput
 
 from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
+from mmkd.encoders.prefix import Prefix
 from mmkd.encoders.vocabulary import with_vocabulary
 from mmkd.types import Hidden, Tokens
 
@@ -32,6 +34,7 @@ class TextEncoder(nn.Module):
         """
         super().__init__()
         self.pooling = config.pooling
+        self.prefix: Prefix | None = None
         if config.model is not None:
             self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
         else:
@@ -86,9 +89,42 @@ class TextEncoder(nn.Module):
         """Have `torch.compile` make the forward pass of the transformer, for batches of any shape."""
         self.model.compile(**COMPILED)
 
+    @torch.no_grad()
+    def add_prefix(self, tokens: int, max_tokens: int) -> None:
+        """Give each block learned keys and values of so many positions; these alone learn.
+
+        max_tokens: of the longest text. Raises ValueError for a model that takes none, or has too few positions.
+        """
+        kind, pad = self.model.config.model_type, self.model.config.pad_token_id
+        ids, mask = torch.full((1, max_tokens), int(pad == 0)), torch.ones((1, max_tokens), dtype=torch.long)
+        training = self.training
+        self.eval()
+        before = self._read(ids[:, :2], mask[:, :2]).last_hidden_state
+        self.model.requires_grad_(False)
+        self.prefix = Prefix(self.model.config, tokens)
+        try:
+            after = self._read(ids[:, :2], mask[:, :2]).last_hidden_state
+        except (IndexError, RuntimeError, TypeError) as error:
+            raise ValueError(f"a {kind} takes no prefix ({error}); expected an encoder such as bert") from error
+        if torch.equal(before, after):
+            raise ValueError(f"a prefix changes nothing in a {kind}; expected an encoder such as bert")
+        try:
+            self._read(ids, mask)
+        except (IndexError, RuntimeError) as error:
+            text = f"{tokens} tokens and texts of {max_tokens} are more than the encoder can read ({error})"
+            raise ValueError(f"{text}; lower `tokens` or `max_tokens`") from error
+        self.train(training)
+
+    def _read(self, ids: Tensor, mask: Tensor) -> ModelOutput:
+        """What the transformer says of ids [B, S] with a mask of 0 and 1, all its hidden states too."""
+        if self.prefix is None:
+            return self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        past, longer = self.prefix(mask)
+        return self.model(input_ids=ids, attention_mask=longer, past_key_values=past, output_hidden_states=True)
+
     def forward(self, tokens: Tokens, words: int) -> Encoded:
         """words: W, the padded number of words. A word without a sub-token has mask False and zero features."""
-        out = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
+        out = self._read(tokens.ids, tokens.mask.long())
         weights, kept = word_weights(tokens.word, words, self.pooling)
         last = out.last_hidden_state  # some models normalise it once more than their last hidden state
         layers = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.layers}

@@ -99,12 +99,13 @@ class Memory:
 class StudentPlan:
     """What the student costs, without the teachers.
 
-    parameters: how many the student has. rows, batches, steps: of an epoch. flops: by phase, of a sample; those of an
-    epoch are of training alone. batch_seconds: by phase. epoch_seconds: with its validation; final_seconds: of the last
-    evaluation, on validation and test. disk_bytes: of all seeds' weights.
+    parameters: how many the stored student has. trained_parameters: how many learn. rows, batches, steps: of an epoch.
+    flops: by phase, of a sample; those of an epoch are of training alone. batch_seconds: by phase. epoch_seconds: with
+    its validation; final_seconds: of the last evaluation, on validation and test. disk_bytes: of all seeds' weights.
     """
 
     parameters: int
+    trained_parameters: int
     rows: int
     batches: int
     steps: int

@@ -126,7 +126,7 @@ def _student(plan: Plan) -> Table:
     grid.add_column("", no_wrap=True)
     grid.add_column("")
     flops = ", ".join(f"{name} {operations(value)}" for name, value in student.flops_per_sample.items())
-    grid.add_row("parameters", f"{student.parameters:,}")
+    grid.add_row("parameters", f"{student.parameters:,}, of which {student.trained_parameters:,} train")
     grid.add_row("an epoch", f"{student.rows:,} rows, {student.batches:,} batches, {student.steps:,} steps")
     grid.add_row("in all", f"{student.seeds} seeds x {student.epochs} epochs")
     grid.add_row("operations of a sample", f"{operations(sum(student.flops_per_sample.values()))} ({flops})")

@@ -14,10 +14,12 @@ from mmkd.data.batches import load, to_device
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.sampling import batches_per_epoch, rows_per_epoch, training_batches
 from mmkd.environment import peak_memory
+from mmkd.lora import without_lora
 from mmkd.plan.facts import Memory, Number, StudentPlan
 from mmkd.plan.known import evaluated
 from mmkd.plan.passes import try_passes
 from mmkd.plan.trial import TIMED, Trial, try_training
+from mmkd.student.adapted import adapt, trained_parameters
 from mmkd.student.student import READER
 from mmkd.teachers.base import Speaker
 from mmkd.train import Players, mix
@@ -46,6 +48,8 @@ def plan_student(
     experiment, device = workspace.experiment, workspace.accelerator.device
     settings = experiment.train
     players = make_players(workspace, teachers)
+    kept = without_lora(players.network.state_dict())
+    learns = trained_parameters(players.network)
     trial = try_student(workspace, players, views, measure)
     rows = sum(rows_per_epoch(sizes, experiment.mixing).values())
     batches = batches_per_epoch(sizes, settings.batch_size, experiment.mixing)
@@ -65,7 +69,8 @@ def plan_student(
         epoch = Number(rows * sum(seconds.values()) + len(validation) * passes.seconds, "estimated")
         final = Number((len(validation) + test) * passes.seconds, "estimated")
     plan = StudentPlan(
-        parameters=sum(p.numel() for p in players.network.parameters()),
+        parameters=sum(p.numel() for p in without_lora(dict(players.network.named_parameters())).values()),
+        trained_parameters=learns,
         rows=rows,
         batches=batches,
         steps=math.ceil(batches / settings.accumulate),
@@ -77,7 +82,7 @@ def plan_student(
         epoch_seconds=epoch,
         final_seconds=final,
         memory=memory_of(players, trial),
-        disk_bytes=Number(len(experiment.seeds) * bytes_of(players.network.state_dict().values()), "exact"),
+        disk_bytes=Number(len(experiment.seeds) * bytes_of(kept.values()), "exact"),
     )
     return Costed(plan, live if measure else None)
 
@@ -94,6 +99,7 @@ def make_players(workspace: Workspace, teachers: Mapping[str, Speaker]) -> Playe
     """A new student with new losses and a new weighting, as the first seed of a run has them."""
     torch.manual_seed(mix(workspace.experiment.seeds[0]))
     student = workspace.student()
+    adapt(student, workspace.student_config.adapt)
     return Players(student, teachers, workspace.terms(student, teachers), workspace.weighting(), workspace.tasks)
 
 

@@ -106,6 +106,10 @@ def _number(question: Question, record: RunRecord) -> float:
         return fmean([_score(record, question.file.split, *path) for path in _paths(shows, question)])
     if shows.value == "parameters":
         return float(record.parameters)
+    if shows.value == "trained_parameters":
+        if record.trained_parameters is None:
+            raise MissingNumber(f"no number of trained parameters in `{record.file_name}`")
+        return float(record.trained_parameters)
     if shows.value == "peak_memory":
         return float(record.peak_memory)
     phase = shows.value.removeprefix("seconds.")

@@ -21,7 +21,7 @@ def unit(column: Column) -> str:
     shows = column.shows
     if isinstance(shows, ScoreColumn):
         return "%" if shows.unit == "%" else ""
-    return shows.unit or {"parameters": "", "peak_memory": "MiB"}.get(shows.value, "s")
+    return shows.unit or {"parameters": "", "trained_parameters": "", "peak_memory": "MiB"}.get(shows.value, "s")
 
 
 def number_text(number: float, column: Column, sign: bool = False) -> str:

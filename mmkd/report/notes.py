@@ -49,6 +49,7 @@ def _column(column: Column) -> str:
         phase = shows.value.removeprefix("seconds.")
         meaning = {
             "parameters": "trained weights of the network that is kept",
+            "trained_parameters": "weights that learned, low-rank products among them",
             "peak_memory": "largest resident memory",
         }.get(shows.value, f"wall time of the phase {phase}")
         return f"{column.label}: `{shows.value}`, {meaning}{shown_in}"
@@ -111,7 +112,7 @@ def _origin(table: Table) -> list[str]:
     lines = _by_rows(table, "data:", data_in_words)
     lines += _by_rows(table, "code:", _code)
     lines += _by_rows(table, "packages:", _packages)
-    if any(isinstance(c.shows, ValueColumn) and c.shows.value != "parameters" for c in table.columns):
+    if any(isinstance(c.shows, ValueColumn) and not c.shows.value.endswith("parameters") for c in table.columns):
         lines += _by_rows(table, "measured on", _machine)
     digests = "\n".join(record.digest for record in table.records)
     count = len(table.records)

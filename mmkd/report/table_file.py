@@ -62,18 +62,18 @@ class ScoreColumn(Section):
 class ValueColumn(Section):
     """Another number of the record.
 
-    value: `parameters`, `peak_memory` (bytes) or `seconds.PHASE`. unit: what it is shown in; default: parameters with
-    thousands separated, MiB, s. digits: decimals; default 0 for plain parameters and 1 else.
+    value: `parameters`, `trained_parameters`, `peak_memory` (bytes) or `seconds.PHASE`. unit: what it is shown in;
+    default: parameters with thousands separated, MiB, s. digits: decimals; default 0 for plain parameters and 1 else.
     """
 
-    value: Annotated[str, Field(pattern=r"^(parameters|peak_memory|seconds\.[^.\s]+)$")]
+    value: Annotated[str, Field(pattern=r"^(parameters|trained_parameters|peak_memory|seconds\.[^.\s]+)$")]
     unit: Literal["k", "M", "MiB", "GiB", "s", "min", "h"] | None = None
     digits: Digits | None = None
 
     @property
     def units(self) -> dict[str, float]:
         """The units that this value can be shown in, with their size in the record's unit."""
-        return {"parameters": COUNTS, "peak_memory": BYTES}.get(self.value, SECONDS)
+        return {"parameters": COUNTS, "trained_parameters": COUNTS, "peak_memory": BYTES}.get(self.value, SECONDS)
 
     @model_validator(mode="after")
     def _unit_fits(self) -> Self:

@@ -22,6 +22,7 @@ from mmkd.data.corpus import Readers
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import TextReader, stored_reader
 from mmkd.encoders.text import TextEncoder
+from mmkd.student.adapted import adapt
 from mmkd.student.student import READER, Student
 from mmkd.tasks.base import Task
 
@@ -44,6 +45,7 @@ class Stored:
         Raises CheckpointError when its weights were changed since, or do not suit this version's student.
         """
         student = Student(self.config, self.tasks, self.readers, layers)
+        adapt(student, self.config.adapt)
         weights, _, _ = checkpoint.load(self.folder / FOLDER)
         try:
             student.load_state_dict(weights)

@@ -25,6 +25,7 @@ NER = "losses.bert_ner={{kind: {}, teacher: bert, task: {}}}"
 PAIR = "losses.pair={{kind: affinity, text: {}, image: {}}}"
 TEXT_START = "student.text={{model: null, start: {{teacher: {}, layers: {}}}}}"
 RUN_START = "student={{text: null, image: null, start: {{run: {}, reads: {}}}}}"
+PREFIX = "student.adapt.{}={{kind: prefix, tokens: 4}}"
 IMAGE_START = "student.image={{model: null, start: {{teacher: {}, layers: {}}}, size: {}}}"
 SMALL_BERT = "teachers.bert={model: null, architecture: {model_type: bert, num_hidden_layers: 3}, vocabulary: 100}"
 
@@ -92,6 +93,15 @@ CASES = [
     (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
     (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),
     (["teachers.vit.weights=gone.pt"], [("teachers.vit.weights", "there is no `gone.pt`")]),
+    (["student.image=null", "losses.features=null", "student.adapt.image={kind: lora, targets: [qkv]}"],
+     [("student.adapt.image", "does not read image; expected `student.image`")]),
+    (["student.text={model: null, bag: {width: 8}, vocabulary: 90}", PREFIX.format("text")],
+     [("student.adapt.text", "is of the kind `bag`; expected a transformers encoder")]),
+    (["student.image={model: null, pixels: {width: 8}}", "student.adapt.image={kind: lora, targets: [qkv]}"],
+     [("student.adapt.image", "is of the kind `pixels`; expected a timm model")]),
+    ([PREFIX.format("image")], [("student.adapt.image", "as `kind`; expected one of lora, adapter")]),
+    (["student.adapt.text={kind: lora}"], [("student.adapt.text.targets", "missing")]),
+    (["student.adapt.text={kind: adapter, targets: []}"], [("student.adapt.text.targets", "at least 1")]),
 ]  # fmt: skip
 
 

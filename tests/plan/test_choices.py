@@ -11,6 +11,7 @@ from tiny_project import experiment, plain_experiment
 
 STUDENT = StudentPlan(
     parameters=1,
+    trained_parameters=1,
     rows=100,
     batches=10,
     steps=10,
