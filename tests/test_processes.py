@@ -51,8 +51,8 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_two_processes(*module: str, cwd: Path = HERE) -> list[str]:
-    """Run a module as a launcher does; what each process printed."""
+def in_two_processes(*module: str, cwd: Path = HERE, code: int = 0) -> list[str]:
+    """Run a module as a launcher does; what each process printed. code: with which both must end."""
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     running = [
@@ -69,7 +69,7 @@ def in_two_processes(*module: str, cwd: Path = HERE) -> list[str]:
     printed = []
     for each in running:
         out, text = each.communicate(timeout=300)
-        assert each.returncode == 0, text
+        assert each.returncode == code, text
         printed.append(out)
     return printed
 
@@ -99,6 +99,17 @@ def test_they_are_the_weights_of_one_process_that_reads_whole_batches(together: 
         assert entry["labelled"] == expected["labelled"]
         assert entry["terms"] == pytest.approx(expected["terms"], rel=1e-3)
         assert entry["weights"] == pytest.approx(expected["weights"], rel=1e-3)
+
+
+def test_where_one_is_asked_to_stop_all_save_and_go_on_bit_by_bit(tmp_path: Path, together: Path):
+    in_two_processes("lab.one_of_several", str(tmp_path), str(ROWS), "3", code=75)
+    (saved,) = (tmp_path / "checkpoints").iterdir()
+    assert sorted(path.name for path in saved.glob("own-*")) == ["own-0.safetensors", "own-1.safetensors"]
+    said, _ = in_two_processes("lab.one_of_several", str(tmp_path), str(ROWS))
+    assert "goes on after step 3" in said
+    for number in (0, 1):
+        (weights, history), (expected, as_before) = of_process(tmp_path, number), of_process(together, number)
+        assert same_weights(weights, expected) and history == as_before
 
 
 def test_one_process_writes_the_log(together: Path):

@@ -1,11 +1,14 @@
-"""One of several processes that train one student: `python -m lab.one_of_several FOLDER ROWS`.
+"""One of several processes that train one student: `python -m lab.one_of_several FOLDER ROWS [STOP]`.
 
-Its environment says which, as `accelerate launch` does. Writes the weights and the history to FOLDER.
+Its environment says which, as `accelerate launch` does. Writes the weights and the history to FOLDER. STOP: the second
+process is asked to stop after so many steps; what was saved then is gone on with at the next start.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,8 +16,11 @@ import torch
 from accelerate import Accelerator
 
 from mmkd import checkpoint
+from mmkd.checkpoints import Checkpoints
 from mmkd.config.experiment import Student as StudentConfig
 from mmkd.config.experiment import Train
+from mmkd.interrupt import Interrupted, saves_when_asked, stops_when_asked
+from mmkd.keeper import Keeper
 from mmkd.losses import supervised
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
@@ -37,8 +43,11 @@ def rows_of(number: int) -> list[Row]:
     return found
 
 
-def trained(folder: Path, number: int, accelerator: Accelerator) -> Trained:
-    """The student after two epochs; without dropout, so that nothing but the shares differs."""
+def trained(folder: Path, number: int, accelerator: Accelerator, stop: int | None = None) -> Trained:
+    """The student after two epochs; without dropout, so that nothing but the shares differs.
+
+    stop: ask the second process to stop after so many steps.
+    """
     corpus = listed_corpus(rows_of(number), folder)
     torch.manual_seed(0)
     plain = {"text": STEADY, "image": IMAGE, "width": 8, "dropout": 0.0, "modality_dropout": 0.0}
@@ -47,13 +56,25 @@ def trained(folder: Path, number: int, accelerator: Accelerator) -> Trained:
     terms = Terms({name: supervised.Loss(supervised.Config(task=name), setting) for name in TASKS})
     players = Players(student, {}, terms, uncertainty.Weighting(uncertainty.Config(), list(TASKS)), TASKS)
     settings = Train(epochs=2, batch_size=6, lr=1e-3, accumulate=2)
-    return train(players, lambda epoch: corpus, corpus, settings, 0, accelerator, folder / "logs")
+    checkpoints = Checkpoints(folder / "checkpoints", {}, print)
+    keeper = Keeper(checkpoints, settings.checkpoint, accelerator, print)
+
+    def progress(done: int, total: int) -> None:
+        if done == stop and accelerator.process_index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    own = (corpus, settings, 0, accelerator, folder / "logs")
+    with stops_when_asked(), saves_when_asked():
+        return train(players, lambda epoch: corpus, *own, progress=progress, keeper=keeper)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, accelerator = Path(sys.argv[1]), Accelerator(cpu=True)
-    found = trained(folder, int(sys.argv[2]), accelerator)
+    try:
+        found = trained(folder, int(sys.argv[2]), accelerator, *map(int, sys.argv[3:]))
+    except Interrupted as error:
+        sys.exit(error.exit_code)
     own = folder / f"process{accelerator.process_index}"
     checkpoint.save(own, found.weights, {})
     (own / "history.json").write_text(json.dumps(found.history), "utf-8")
