@@ -67,7 +67,8 @@ class Loss(LayerLoss):
         factor = self.paraphraser(target)
         made = self.reconstruction(factor)[rows.keep]
         own = self.translator(blanked(rows.student, rows.keep))
-        distance = factor_transfer(*(blanked(each, rows.keep).flatten(1) for each in (own, factor)), self.config.p)
+        mine, theirs = (blanked(each, rows.keep).flatten(1) for each in (own, factor))
+        distance = factor_transfer(mine, theirs, self.config.p)
         return distance + mean_or_zero((made - target[rows.keep]).square())
 
 
