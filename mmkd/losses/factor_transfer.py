@@ -9,10 +9,11 @@ examples. The paper takes p = 1 or 2 and a factor of half as many channels as th
 The paper trains the paraphraser first, and then stops it. Here it learns beside the student: the value is the distance
 plus the reconstruction's mean squared error per element. The two share no parameter that learns by both: the distance
 takes the teacher's factor as it is, so the paraphraser learns by the reconstruction alone and cannot make itself easy
-to translate, and neither reaches the teacher. Early in a run the factor is still that of a paraphraser which has
-learned little; a `weight` that rises makes up for it. The paper's halves are three convolutions each, with
-batch normalisations; here a half is a linear layer at each position, with the paper's leaky ReLU after the factor's.
-The value of p = 1 grows with the root of the number of positions; the authors' code, from memory, takes the mean per
+to translate, and neither reaches the teacher. Early in a run the factor is that of a paraphraser which has learned
+little. A `weight` that rises from a small number, not from 0, makes up for it: AdamW's steps do not shrink with the
+weight, so the paraphraser learns from the start. The paper's halves are three convolutions each, with batch
+normalisations; here a half is a linear layer at each position, with the paper's leaky ReLU after the factor's. The
+value of p = 1 grows with the root of the number of positions; the authors' code, from memory, takes the mean per
 element and a coefficient of 500.
 """
 

@@ -50,3 +50,16 @@ def test_how_large_the_features_are_plays_no_part() -> None:
     student, teacher = torch.randn(2, 3, 1, 4, 4, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(ickd.ickd(7 * student, teacher), ickd.ickd(student, teacher))
     assert ickd.ickd(7 * teacher, teacher) < 1e-12
+
+
+def test_the_function_by_itself_leaves_a_teacher_alone() -> None:
+    student, teacher = (torch.rand(2, 1, 3, 3, requires_grad=True) for _ in range(2))
+    ickd.ickd(student, teacher).backward()
+    assert student.grad is not None
+    assert teacher.grad is None
+
+
+def test_a_cell_of_which_nothing_is_kept_is_zero() -> None:
+    keep = torch.tensor([[True, False]])
+    found = ickd.products(torch.full((1, 2, 1), 2.0), keep, torch.tensor([0, 1]), 2)
+    assert found.flatten().tolist() == [4.0, 0.0]

@@ -108,3 +108,10 @@ def test_an_image_without_a_grid_is_refused(scene: Callable) -> None:
 def test_pairs_go_from_low_to_high(pairs: list[list[int]]) -> None:
     with pytest.raises(ValidationError, match="from low to high"):
         review_kd.Config(teacher="vit", modality="image", pairs=pairs)
+
+
+def test_the_function_by_itself_leaves_a_teacher_alone() -> None:
+    made, teacher, keep = features(16)
+    review_kd.review_kd(made.requires_grad_(), teacher.requires_grad_(), keep, (4, 4)).backward()
+    assert made.grad is not None
+    assert teacher.grad is None
