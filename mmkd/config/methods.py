@@ -113,8 +113,9 @@ def teacher_words(needs: TeacherNeeds) -> str:
 
 
 def sample(name: str, field: FieldInfo) -> Any:
-    """A value of a required key: the first of its choices, a number, pairs of layers, or the key's own name."""
+    """A value of a required key: the first of its choices, a number, layers, or the key's own name."""
     if choices := [each for each in get_args(field.annotation) if isinstance(each, str)]:
         return choices[0]
-    by_type = {"int": 0, "float": 1.0, "tuple": [[0, 0], [1, 1]]}  # the only tuples are pairs of layers
+    pairs = name == "pairs"  # the other tuples are of single layers
+    by_type = {"int": 0, "float": 1.0, "tuple": [[0, 0], [1, 1]] if pairs else [0]}
     return by_type.get(getattr(field.annotation, "__name__", ""), name)

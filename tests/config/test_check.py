@@ -69,7 +69,7 @@ CASES = [
     ([SENTIMENT.format("regression")],
      [("losses.vit_sentiment.kind", "`regression` reads logits over one value...kind classify...one of ...logit_kl")]),
     ([SENTIMENT.format("emd")],
-     [("losses.vit_sentiment.kind", "`emd` reads classes in their order...kind classify...no order...one of ctkd")]),
+     [("losses.vit_sentiment.kind", "`emd` reads classes in their order...kind classify...no order...one of c2kd")]),
     ([NER.format("binary_kl", "nr")],
      [("losses.bert_ner.task", "unknown task `nr`")]),
     ([TEXT_START.format("brt", "[0]")], [("student.text.start.teacher", "unknown teacher `brt`; ...mean `bert`?")]),

@@ -175,3 +175,27 @@ def feature_pairs(scene: Scene, teacher: str, modality: str, to: str | None = No
             students.append(scalars(feature[example]))
             targets.append(scalars(voice.pooled[modality][example].detach()))
     return students, targets
+
+
+def exit_rows(
+    scene: Scene, task: str, modality: str, layers: Sequence[int], *teachers: str
+) -> list[tuple[int, tuple[int, ...], list[Row]]]:
+    """(label, place, each layer's features there) of every labelled row of examples of which the student reads it.
+
+    Of a task over examples, a layer's features are the mean over its positions.
+    """
+    found = []
+    for place, label in zip(places(scene, task, *teachers, labelled=True), labels(scene, task, *teachers), strict=True):
+        if not scene.student.has[modality][place[0]]:
+            continue
+        features = []
+        for layer in layers:
+            hidden = scene.student.hidden[modality][layer]
+            if len(place) == 2:
+                features.append(scalars(hidden.values[place]))
+                continue
+            there = [n for n in range(hidden.mask.shape[1]) if hidden.mask[place[0], n]]
+            columns = zip(*(scalars(hidden.values[place[0], n]) for n in there), strict=True)
+            features.append([mean(column) for column in columns])
+        found.append((label, place, features))
+    return found

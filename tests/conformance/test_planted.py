@@ -16,7 +16,24 @@ from torch import Tensor
 
 from conformance import test_losses as suite
 from conformance.discovery import Case, cases_of
-from mmkd.losses import _math, affinity, binary_kl, cross_feature, dkd, feature, hint, logit_kl, regression
+from mmkd.losses import (
+    _math,
+    affinity,
+    binary_kl,
+    c2kd,
+    cross_feature,
+    dkd,
+    factor_transfer,
+    feature,
+    graph_distil,
+    hint,
+    ickd,
+    logit_kl,
+    ofa,
+    regression,
+    review_kd,
+    self_distil,
+)
 from mmkd.tasks import classify, multilabel, regress
 from mmkd.teachers.base import Teacher
 from mmkd.types import rows_of
@@ -165,6 +182,28 @@ def every_row(task: object, batch: object) -> Tensor:
     return torch.ones_like(batch.has_text)
 
 
+def gamma_of_every_class(student: Tensor, teacher: Tensor, labels: Tensor, gamma: float) -> Tensor:
+    """The power of the label's factor on the other classes too."""
+    log_student, p = student.log_softmax(-1), teacher.detach().softmax(-1)
+    same = torch.nn.functional.one_hot(labels, student.shape[-1])
+    return -_math.mean_or_zero(((p + same) ** gamma * log_student).sum(-1))
+
+
+def of_a_deepest_that_learns(shallow: Tensor, deepest: Tensor, temperature: float) -> Tensor:
+    log_p, log_q = ((logits / temperature).log_softmax(-1) for logits in (deepest, shallow))
+    return temperature**2 * _math.mean_or_zero(_math.kl_divergence(log_p, log_q))
+
+
+def of_a_paraphraser_that_learns(student: Tensor, teacher: Tensor, p: int) -> Tensor:
+    difference = _math.unit(student) - _math.unit(teacher)
+    return _math.mean_or_zero(torch.linalg.vector_norm(difference, ord=p, dim=-1))
+
+
+def maps_exchanged(own: Tensor, above: Tensor, attention: torch.nn.Module) -> Tensor:
+    maps = attention(torch.cat([own, above], dim=-1)).sigmoid()
+    return own * maps[..., 1:] + above * maps[..., :1]
+
+
 ORIGINAL_KL, ORIGINAL_DIVERGENCE, ORIGINAL_DKD = logit_kl.logit_kl, _math.kl_divergence, dkd.dkd
 PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
     "no T^2": (("logit_kl", "text"), "steady", replaced(logit_kl, "logit_kl", without_square)),
@@ -251,6 +290,43 @@ PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
         ("logit_kl", "standardize"),
         "extreme constant",
         replaced(logit_kl, "SMALLEST_DEVIATION", 0.0),
+    ),
+    "gamma on every class": (("ofa", "image"), "formula", replaced(ofa, "ofa", gamma_of_every_class)),
+    "a deepest exit that learns": (
+        ("self_distil", "text"),
+        "formula",
+        replaced(self_distil, "self_distil", of_a_deepest_that_learns),
+    ),
+    "a paraphraser that makes itself easy": (
+        ("factor_transfer", "text"),
+        "formula",
+        replaced(factor_transfer, "factor_transfer", of_a_paraphraser_that_learns),
+    ),
+    "padding in a product of channels": (
+        ("ickd", "text"),
+        "absent",
+        replaced(ickd, "blanked", lambda values, _: values),
+    ),
+    "attention to the wrong layer": (("review_kd", "text"), "formula", replaced(review_kd, "joined", maps_exchanged)),
+    "the label among the others": (
+        ("c2kd", "some alike"),
+        "formula",
+        replaced(c2kd, "without_label", lambda logits, labels: logits),
+    ),
+    "every row alike": (
+        ("c2kd", "none alike"),
+        "formula",
+        replaced(c2kd, "rank_correlation", lambda one, other: torch.ones(len(one))),
+    ),
+    "a mean strength of no row": (
+        ("graph_distil", "branches alone"),
+        "no row",
+        replaced(graph_distil, "unevenness", lambda strengths: (strengths.mean(0) - 0.5).square().sum()),
+    ),
+    "gradient into a teacher that is fused": (
+        ("augmented_feature", "two teachers"),
+        "teacher",
+        replaced(Tensor, "detach", lambda values: values),
     ),
     "a norm of 0": (("affinity", "pairs"), "extreme zero", replaced(_math, "SMALLEST_NORM", 0.0)),
 }
