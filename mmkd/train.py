@@ -27,6 +27,7 @@ from mmkd.encoders.vocabulary import learn_all, learn_rows
 from mmkd.evaluate import evaluate
 from mmkd.lessons import lessons
 from mmkd.objective import Objective, Terms
+from mmkd.passes import Passes
 from mmkd.processes import average_over_processes, is_read_again, share_of, told_by_all, told_by_main
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker
@@ -107,6 +108,7 @@ def train(
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
     averaged = Averaged(network, settings.average)
+    passes = Passes(network, players.terms, accelerator, settings.mixup, settings.adversarial)
     best: Trained | None = None
     history: list[dict[str, Any]] = []
     step, looked = 0, -1
@@ -123,17 +125,17 @@ def train(
                 torch.manual_seed(mix(seed, epoch, number, *own_stream))
                 done = step / (per_epoch * settings.epochs)
                 watch("student")
-                with accelerator.autocast():
-                    student = network(batch)
+                student = passes.student(batch)
                 watch("losses")  # in full precision: half of it would round projections and products of features
                 objective = players.terms(student, said, batch, done, step)
+                watch("student")
+                objective, fused = passes.with_worst(student, objective, said, batch, done, step)
                 if settings.diagnose_every is not None and looked != step and step % settings.diagnose_every == 0:
                     watch("diagnostics")
                     diagnostics.look(objective, shared, student, said, batch, players.tasks)
                     looked = step
                 watch("backward")
-                representation = [student.fused] if student.fused is not None else []
-                weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
+                weights = players.weighting.backward(objective.by_task, objective.rest, shared, fused)
                 watch("bookkeeping")
                 sums.add(objective, weights)
                 if not is_read_again(batches[number - 1], accelerator):
