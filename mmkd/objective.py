@@ -10,11 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mmkd.config.plugin_base import LossConfig
+from mmkd.config.looks import Look
+from mmkd.config.plugin_base import LossConfig, TaskLossConfig
 from mmkd.config.schedule import value_at
 from mmkd.errors import MmkdError
 from mmkd.losses.base import Loss
-from mmkd.types import Batch, Outputs, rows_of
+from mmkd.mixup import reordered, reordered_logits
+from mmkd.types import Batch, Mixed, Outputs, rows_of
 
 Over = Literal["tasks", "parts"]
 
@@ -36,6 +38,36 @@ class Objective:
     terms: dict[str, Tensor] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
 
+    def total(self) -> Tensor | None:
+        """Everything, unweighted; None without any term."""
+        parts = [*self.by_task.values(), *([] if self.rest is None else [self.rest])]
+        return torch.stack(parts).sum() if parts else None
+
+    def plus(self, other: Objective) -> Objective:
+        """The sum with another objective of the same terms, term by term; the values stay those of this one."""
+        rests = [rest for rest in (self.rest, other.rest) if rest is not None]
+        return Objective(
+            self.values,
+            _sums(self.by_task, other.by_task),
+            torch.stack(rests).sum() if rests else None,
+            _sums(self.terms, other.terms),
+            self.groups | other.groups,
+        )
+
+
+def _sums(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {**other, **{name: value + other[name] if name in other else value for name, value in one.items()}}
+
+
+@dataclass(frozen=True)
+class View:
+    """Something that a loss is taken of, and its share in the term's value."""
+
+    share: float
+    student: Outputs
+    teachers: Mapping[str, Outputs]
+    batch: Batch
+
 
 class Terms(nn.Module):
     """The terms of an experiment, with their projections."""
@@ -45,11 +77,19 @@ class Terms(nn.Module):
         super().__init__()
         self.losses, self.over = nn.ModuleDict(losses), over
 
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """The further looks at a batch that losses need of the student, each once."""
+        configs = [loss.config for loss in self.losses.values() if isinstance(loss, Loss)]
+        return tuple(dict.fromkeys(look for config in configs for look in config.student_needs().looks))
+
     def forward(
         self, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch, progress: float, step: int
     ) -> Objective:
         """progress: share of the run's steps that are done, for schedules. step: for messages.
 
+        Where the student speaks of mixtures, a term that learns from them is the mean of its values with each example's
+        targets, by their shares.
         A task's term without a row in the batch is left out, of the values too; so is a task without any such term.
         Raises NonFiniteTerm for a term that is not finite.
         """
@@ -58,13 +98,18 @@ class Terms(nn.Module):
         groups: dict[str, str] = {}
         by_task: dict[str, Tensor] = {}
         rest: Tensor | None = None
+        plain = [View(1.0, student, teachers, batch)]
+        mixed = plain if student.mixed is None else _of_mixtures(student.mixed, teachers, batch)
         for name, loss in self.losses.items():
             assert isinstance(loss, Loss)  # as `__init__` was given
-            task = loss.config.group
-            if task is not None and not present(loss, task, student, teachers, batch):
+            task, views = loss.config.group, mixed if learns_from_mixtures(loss) else plain
+            if task is not None:
+                views = [view for view in views if present(loss, task, view.student, view.teachers, view.batch)]
+            if not views:
                 continue
             loss.progress = progress
-            value = found[name] = loss(student, teachers, batch)
+            values = [view.share * loss(view.student, view.teachers, view.batch) for view in views]
+            value = found[name] = sum(values[1:], values[0])
             term = terms[name] = value_at(loss.config.weight, progress) * value
             if task is None:
                 rest = term if rest is None else rest + term
@@ -72,6 +117,25 @@ class Terms(nn.Module):
                 group = groups[name] = group_of(loss.config, task, self.over)
                 by_task[group] = by_task[group] + term if group in by_task else term
         return Objective(_read(found, batch, step), by_task, rest, terms, groups)
+
+
+def learns_from_mixtures(loss: Loss) -> bool:
+    """Whether a term reads the logits of a task over examples and nothing else of what networks say."""
+    config = loss.config
+    if not isinstance(config, TaskLossConfig) or not config.trains_head:
+        return False
+    own, taught = config.student_needs(), config.teacher_needs()
+    features = own.layers or own.looks or any(needs.pooled or needs.layers for needs in taught)
+    return not features and loss.setting.tasks[config.task].level == "example"
+
+
+def _of_mixtures(mixed: Mixed, teachers: Mapping[str, Outputs], batch: Batch) -> list[View]:
+    """The mixtures with the targets of each example, and with those of its partner."""
+    others = {name: reordered_logits(said, mixed.order) for name, said in teachers.items()}
+    return [
+        View(mixed.share, mixed.outputs, teachers, batch),
+        View(1 - mixed.share, mixed.outputs, others, reordered(batch, mixed.order)),
+    ]
 
 
 def group_of(config: LossConfig, task: str, over: Over) -> str:

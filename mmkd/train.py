@@ -29,6 +29,7 @@ from mmkd.keeper import Keeper
 from mmkd.learning import Learning
 from mmkd.lessons import lessons
 from mmkd.objective import Terms
+from mmkd.passes import Passes
 from mmkd.processes import average_over_processes, is_read_again, share_of, told_by_all, told_by_main
 from mmkd.sums import Sums
 from mmkd.tasks.base import Task
@@ -110,6 +111,7 @@ def train(
     shared = [value for name, value in learned(network).items() if not name.startswith("heads.")]
     per_epoch = math.ceil(batches_per_epoch(corpus.sizes(), settings.batch_size, mixing) / settings.accumulate)
     steps = per_epoch * settings.epochs
+    passes = Passes(network, players.terms, accelerator, settings.mixup, settings.adversarial)
     if keeper is not None and keeper.take_up(learning):
         progress(learning.step, steps)
     own_stream = [accelerator.process_index] if accelerator.process_index else []
@@ -128,17 +130,19 @@ def train(
             ):
                 torch.manual_seed(mix(seed, epoch, number, *own_stream))
                 watch("student")
-                with accelerator.autocast():
-                    student = network(batch)
+                student = passes.student(batch)
                 watch("losses")  # in full precision: half of it would round projections and products of features
                 objective = players.terms(student, said, batch, learning.step / steps, learning.step)
+                if settings.adversarial is not None:
+                    watch("student")
+                own = (student, objective, said, batch, learning.step / steps, learning.step)
+                objective, fused = passes.with_worst(*own)
                 if looks(learning, settings.diagnose_every):
                     watch("diagnostics")
                     learning.diagnostics.look(objective, shared, student, said, batch, players.tasks)
                     learning.looked = learning.step
                 watch("backward")
-                representation = [student.fused] if student.fused is not None else []
-                weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
+                weights = players.weighting.backward(objective.by_task, objective.rest, shared, fused)
                 watch("bookkeeping")
                 learning.sums.add(objective, weights)
                 if not is_read_again(batches[number - 1], accelerator):

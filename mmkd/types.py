@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mmkd.config.looks import Look
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -68,6 +70,8 @@ class Outputs:
     pooled: modality -> [B, D], with `has`: modality -> [B], the examples that have that modality.
     hidden: modality -> layer -> Hidden.
     fused: [B, D], the student's joint representation; None for a teacher of one modality.
+    looks: what the student says when a part of the batch is hidden from it, by the look that a loss asked for.
+    mixed: what it says of mixtures of the examples; None where nothing is mixed.
     """
 
     logits: Mapping[str, Tensor]
@@ -77,6 +81,20 @@ class Outputs:
     has: Mapping[str, Tensor] = field(default_factory=dict)
     hidden: Mapping[str, Mapping[int, Hidden]] = field(default_factory=dict)
     fused: Tensor | None = None
+    looks: Mapping[Look, Outputs] = field(default_factory=dict)
+    mixed: Mixed | None = None
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Mixtures: the example in place i is `share` of example i and 1 - share of example order[i], which may be itself.
+
+    outputs: what the student says of them, for tasks over examples. order: [B].
+    """
+
+    outputs: Outputs
+    share: float
+    order: Tensor
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,30 @@ def check_whole(parts: Parts, experiment: Experiment) -> list[Problem]:
     if experiment.train.cache and experiment.train.live != Live():
         text = "no teacher runs live: the cache speaks in their place; expected it with `train.cache: false`"
         problems.append(parts.problem(("train", "live"), text))
+    problems += _check_inputs(parts, experiment)
     for name, teacher in experiment.teachers.items():
         if augment is not None and not teacher.sees_views:
             text = f"the teacher `{name}` speaks about rows alone; expected no `augment`, or teachers that read views"
             problems.append(parts.problem(("teachers", name), text))
     return problems
+
+
+def _check_inputs(parts: Parts, experiment: Experiment) -> Iterator[Problem]:
+    """What `train` does with the student's input needs a student that reads it, and a task that learns from it."""
+    reads, adversarial, mixup = experiment.student.reads, experiment.train.adversarial, experiment.train.mixup
+    moved = {} if adversarial is None else {"text": adversarial.text, "image": adversarial.image}
+    for modality, bound in moved.items():
+        if bound is not None and modality not in reads:
+            text = f"the student reads no {modality}; expected `student.{modality}`, or null"
+            yield parts.problem(("train", "adversarial", modality), text)
+    if mixup is None:
+        return
+    if mixup.of != "features" and "image" not in reads:
+        text = f"`{mixup.of}` mixes images, and the student reads none; expected `features`, or `student.image`"
+        yield parts.problem(("train", "mixup", "of"), text)
+    if all(task.level == "word" for task in experiment.tasks.values()):
+        text = "every task is over words, which cannot be mixed; expected a task over examples, or no `mixup`"
+        yield parts.problem(("train", "mixup"), text)
 
 
 def unknown(parts: Parts, path: KeyPath, word: str, name: str) -> Problem:

@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializeAsAny, Strict, model_validator
 
 from mmkd.config.adapt import Adapt
+from mmkd.config.adversarial import Adversarial
 from mmkd.config.augment import Augment
 from mmkd.config.cache import Features
 from mmkd.config.checkpoint import Checkpoint
 from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.live import Live
 from mmkd.config.mixing import Mixing, Size
+from mmkd.config.mixup import Mixup
 from mmkd.config.plugin_base import LossConfig, Modality, TaskConfig, TeacherConfig, WeightingConfig
 from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
@@ -113,6 +115,9 @@ class Train(Section):
     accumulate: batches whose gradients are added before a step.
     clip: largest gradient norm; null leaves gradients as they are.
     average: of the student's weights over the steps; null keeps them as they are.
+    adversarial: learn from each batch also as it is worst; the two objectives are added, term by term, and then
+        weighted. null: from the batch as it is.
+    mixup: learn tasks over examples from mixtures of two; null: from each example alone.
     diagnose_every: steps from one look at the terms' gradients, the tasks' conflict and the teachers to the next; their
         means stand in each epoch's history and in TensorBoard. It changes nothing in the run; null never looks.
     compile: compile the student's encoders with `torch.compile`: a minute or more before the first step, then fewer and
@@ -136,6 +141,8 @@ class Train(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     threads: PositiveInt | None = None
     average: Average | None = None
+    adversarial: Adversarial | None = None
+    mixup: Mixup | None = None
     diagnose_every: PositiveInt | None = 100
     compile: bool = False
     checkpoint: Checkpoint = Checkpoint()
@@ -149,6 +156,16 @@ class Train(Section):
     def _lossy_only_in_a_cache(self) -> Self:
         if not self.cache and (self.cache_logits_top is not None or self.cache_features is not None):
             raise ValueError("`cache_logits_top` and `cache_features` go with `cache: true`; live teachers say all")
+        return self
+
+    @model_validator(mode="after")
+    def _perturbed_where_it_can_be(self) -> Self:
+        if self.compile and self.adversarial is not None and self.adversarial.text is not None:
+            raise ValueError(
+                "`adversarial.text` moves what a compiled encoder no longer shows; expected one of the two"
+            )
+        if self.mixup is not None and self.batch_size == 1:
+            raise ValueError("`mixup` mixes examples of a batch; expected a `batch_size` above 1")
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
+from mmkd.config.looks import Look
 from mmkd.config.schedule import Coefficient
 from mmkd.config.section import Names, NonNegativeFloat, Plugin, PositiveFloat, PositiveInt, Section
 
@@ -34,10 +35,14 @@ class TeacherNeeds:
 
 @dataclass(frozen=True)
 class StudentNeeds:
-    """What one loss asks of the student: modalities that it must read, and hidden layers (None: the last)."""
+    """What one loss asks of the student: modalities that it must read, hidden layers (None: the last), further looks.
+
+    Each distinct look is one more pass of the student over each batch, whichever losses ask for it.
+    """
 
     modalities: tuple[Modality, ...] = ()
     layers: tuple[tuple[Modality, int | None], ...] = field(default=())
+    looks: tuple[Look, ...] = ()
 
 
 class TaskConfig(Plugin):

@@ -35,6 +35,11 @@ class BagEncoder(nn.Module):
         # As wide as a linear layer's own start would make a sum over a text's tokens; PyTorch's 1.0 is for lookups.
         nn.init.normal_(self.vectors.weight, std=config.width**-0.5)
 
+    @property
+    def embedding(self) -> nn.Module:
+        """From the ids of sub-tokens, [B, S], to their vectors, [B, S, E]."""
+        return self.vectors
+
     def width_of(self, layer: int) -> int:
         """Width of the words."""
         return self.width

@@ -81,6 +81,12 @@ class TextEncoder(nn.Module):
                 "would depend on its batch; expected an architecture that masks its padding"
             )
 
+    @property
+    def embedding(self) -> nn.Module:
+        """From the ids of sub-tokens, [B, S], to the vectors that the model starts from, [B, S, E]."""
+        found: nn.Module = self.model.get_input_embeddings()
+        return found
+
     def width_of(self, layer: int) -> int:
         """Width of a layer's words."""
         return self.width

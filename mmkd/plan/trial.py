@@ -103,7 +103,7 @@ class _Watcher:
         self.stopwatch, self.flops = Stopwatch(device), FlopCount()
         self.counting = ExitStack()  # closed outside the loop, which is left by an exception
         self.rows = self.timed_rows = 0
-        self._warm_up, self._progress, self._done = warm_up, progress, 0
+        self._warm_up, self._progress, self._done, self._last_seen = warm_up, progress, 0, -1
         self._counts = False
 
     def begin(self, phase: str, done: int) -> None:
@@ -124,8 +124,11 @@ class _Watcher:
             self.flops.begin(inside)
 
     def see(self, network: Any, arguments: tuple[Any, ...]) -> None:
-        """Count the rows of a batch that the network is given while it trains."""
-        if network.training and self._counts:
+        """Count the rows of a batch that the network is given while it trains, in one pass or several."""
+        if not network.training or self._done == self._last_seen:
+            return
+        self._last_seen = self._done
+        if self._counts:
             self.rows += len(arguments[0].ids)
-        elif network.training and self._done >= self._warm_up:
+        elif self._done >= self._warm_up:
             self.timed_rows += len(arguments[0].ids)

@@ -74,9 +74,13 @@ class Student(nn.Module):
         parts = [torch.where(seen[name][:, None], pooled[name], self.absent[name]) for name in pooled]
         fused = self.fuse(torch.cat(parts, dim=1))
         words, kept = self._words(batch, encoded)
-        logits = apply_heads(self.heads, self.tasks, self.dropout(fused), words)
+        logits = self.logits_of(fused, words)
         speaks = torch.stack(list(has.values())).any(0)
         return Outputs(logits, speaks, kept, pooled, has, {name: e.hidden for name, e in encoded.items()}, fused)
+
+    def logits_of(self, fused: Tensor, words: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits of each task from fused features [B, D] and words [B, W, D]; without words, of those over examples."""
+        return apply_heads(self.heads, self.tasks, self.dropout(fused), words)
 
     def compile_encoders(self) -> None:
         """Have `torch.compile` make the encoders' networks, for batches of any shape; weights keep their names."""

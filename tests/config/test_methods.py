@@ -34,6 +34,10 @@ def test_needs_are_those_of_the_config() -> None:
         "hidden layers of text of the teacher in `teacher`",
         "a student with hidden layers of text",
     ]
+    assert needs_of(plugins.config_class("losses", "masked_feature"))[1:] == [
+        "a student that reads text",
+        "a second pass of the student, with parts of texts hidden",
+    ]
     assert needs_of(plugins.config_class("losses", "supervised")) == ["a task, on its labelled rows"]
 
 

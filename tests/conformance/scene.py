@@ -8,11 +8,12 @@ own. What is absent holds `filler`, so that a loss which looks there shows it; a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from mmkd.config.looks import Look
 from mmkd.losses.base import Setting
 from mmkd.tasks import classify, multilabel, ordinal, regress, tag
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
@@ -34,6 +35,9 @@ LOWER_WIDTHS = {
 }
 """A second hidden layer of each network. Of text as wide as the upper one, as in a transformer; of images
 not, but for `clip`."""
+
+LOOKS = {"image": Look(image=0.75), "text": Look(text=0.75)}
+"""The student's further looks: with patches of the image, and with words hidden."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,15 @@ def make_scene(
         has_label={name: label[pick] for name, label in labelled.items()},
     )
     student = network("student")
+    looked = torch.Generator().manual_seed(seed + 2)
+    looks = {
+        look: replace(
+            student,
+            pooled={**student.pooled, m: tensor("student", f"looked_{m}", has[m], B, WIDTH, source=looked)},
+        )
+        for m, look in LOOKS.items()
+    }
+    student = replace(student, looks=looks)
     teachers = {name: network(name) for name in TEACHERS}
     return Scene(batch, student, teachers, setting(), leaves, taught)
 

@@ -71,6 +71,7 @@ def test_needs_name_all_that_it_reads(case: Case) -> None:
         assert needs.modality is None or needs.modality in full.has
     loss, again = case.loss(scene), case.loss(scene)
     assert seeded(replace(scene, teachers=given), loss) == seeded(scene, again)
+    assert set(case.config.student_needs().looks) <= set(scene.student.looks)
     for modality, layer in case.config.student_needs().layers:
         assert (scene.setting.student.depth[modality] - 1 if layer is None else layer) in scene.student.hidden[modality]
 

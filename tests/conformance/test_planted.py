@@ -29,6 +29,7 @@ from mmkd.losses import (
     hint,
     ickd,
     logit_kl,
+    masked_feature,
     ofa,
     regression,
     review_kd,
@@ -170,6 +171,13 @@ def of_the_layer_below(loss: hint.Loss, student: object, teachers: dict, batch: 
     return hint.hint(loss.projection(own.values[keep]), target.values[keep])
 
 
+def of_the_whole_input(loss: masked_feature.Loss, student: object, teachers: dict, batch: object) -> Tensor:
+    """The student's feature of what is not masked."""
+    rows = student.has["image"] & teachers["vit"].has["image"]
+    projected = loss.projection(student.pooled["image"][rows])
+    return masked_feature.masked_feature(projected, teachers["vit"].pooled["image"][rows])
+
+
 def off_at_zero(
     student: Tensor, teacher: Tensor, labels: Tensor, alpha: float, beta: float, temperature: float
 ) -> Tensor:
@@ -258,6 +266,11 @@ PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
         replaced(hint.Loss, "forward", of_the_pooled_feature),
     ),
     "layers shifted": (("hint", "text"), "needs", replaced(hint.Loss, "forward", of_the_layer_below)),
+    "nothing masked": (
+        ("masked_feature", "image"),
+        "formula",
+        replaced(masked_feature.Loss, "forward", of_the_whole_input),
+    ),
     "a jump at alpha 0": (("dkd", "text"), "jump", replaced(dkd, "dkd", off_at_zero)),
     "a plain mean": (("hint", "text"), "no row", replaced(hint, "mean_or_zero", torch.mean)),
     "a zero outside the graph": (

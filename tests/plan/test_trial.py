@@ -108,6 +108,24 @@ def test_without_timing_only_operations_are_counted(tmp_path: Path) -> None:
     assert len(found.network.calls) == trial.COUNTED
 
 
+def test_a_row_counts_once_however_often_it_is_read(tmp_path: Path) -> None:
+    class Twice(Linear):
+        looks = False
+
+        def forward(self, batch: Batch) -> Outputs:
+            self.looks = not self.looks
+            if self.looks:
+                self(batch)
+            return super().forward(batch)
+
+    own = players()
+    network = Twice()
+    found = Players(network, {}, own.terms, own.weighting, MOOD)
+    result, _ = tried(found, listed_corpus(random_rows(40), tmp_path))
+    assert result.flops["student"] == 2 * (2 * WIDTH * CLASSES)
+    assert result.seconds.keys() >= {"student", "losses"}
+
+
 def test_what_goes_wrong_in_the_loop_is_not_hidden(tmp_path: Path) -> None:
     corpus = listed_corpus(random_rows(40), tmp_path)
     broken = players({"broken": nn.Identity()})
