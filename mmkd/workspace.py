@@ -60,7 +60,9 @@ class Workspace:
 
     def terms(self, student: Student, teachers: Mapping[str, Speaker]) -> Terms:
         """New losses of the experiment, for this student and these teachers."""
-        setting = Setting(self.tasks, student.shape, {name: teacher.shape for name, teacher in teachers.items()})
+        shapes = {name: teacher.shape for name, teacher in teachers.items()}
+        heads = {name: teacher.taught_heads() for name, teacher in teachers.items()}
+        setting = Setting(self.tasks, student.shape, shapes, heads)
         losses: dict[str, Loss] = {
             name: plugins.load("losses", config.kind).Loss(config, setting)
             for name, config in self.experiment.losses.items()

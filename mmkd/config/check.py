@@ -53,6 +53,11 @@ def check_whole(parts: Parts, experiment: Experiment) -> list[Problem]:
     if experiment.train.cache and experiment.train.live != Live():
         text = "no teacher runs live: the cache speaks in their place; expected it with `train.cache: false`"
         problems.append(parts.problem(("train", "live"), text))
+    if experiment.train.cache_features is not None:
+        for name, loss in experiment.losses.items():
+            if any(need.heads for need in loss.teacher_needs()):
+                text = f"`losses.{name}` reads features as the teacher's own head does; expected them whole"
+                problems.append(parts.problem(("train", "cache_features"), text))
     for name, teacher in experiment.teachers.items():
         if augment is not None and not teacher.sees_views:
             text = f"the teacher `{name}` speaks about rows alone; expected no `augment`, or teachers that read views"
@@ -178,6 +183,13 @@ def _teacher_key(parts: Parts, path: KeyPath, need: TeacherNeeds) -> KeyPath:
 
 def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: TeacherConfig) -> Iterator[Problem]:
     name = need.teacher
+    if need.heads and not teacher.own_heads:
+        yield parts.problem(_teacher_key(parts, path, need), _no_own_head(name, teacher))
+        return
+    for task in need.heads:
+        if task in parts.tasks and parts.tasks[task].level == "word":
+            text = f"`{task}` is over words; expected a task over examples, whose head reads a pooled feature"
+            yield parts.problem(parts.find(path, task, "task"), text)
     for task in need.tasks:
         if not parts.lacks("tasks", task) and task not in teacher.tasks:
             key = parts.find(path, task, "task")
@@ -200,6 +212,12 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
             kept = listed([str(each) for each in layers])
             advice = f"expected one of its layers ({kept}), or {layer} in teachers.{name}.layers"
             yield parts.problem(key, f"the teacher `{name}` does not keep layer {layer}; {advice}")
+
+
+def _no_own_head(name: str, teacher: TeacherConfig) -> str:
+    kinds = [kind for kind in plugins.kinds("teachers") if plugins.config_class("teachers", kind).own_heads]
+    found = f"the teacher `{name}` is of the kind {teacher.kind}, which has no head that can be taken from it"
+    return f"{found}; expected one of the kinds {listed(kinds)}"
 
 
 def _check_logits(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:

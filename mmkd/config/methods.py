@@ -105,6 +105,7 @@ def teacher_words(needs: TeacherNeeds) -> str:
     """What is needed of one teacher."""
     things = [
         *(["logits"] if needs.tasks else []),
+        *(["a head of its own"] if needs.heads else []),
         *(["a pooled feature"] if needs.pooled else []),
         *(["hidden layers"] if needs.layers else []),
     ]

@@ -23,10 +23,14 @@ whatever the others do, with the probabilities sigmoid(logits); value: K is 1, a
 
 @dataclass(frozen=True)
 class TeacherNeeds:
-    """What one loss asks of one teacher: logits for tasks, the pooled feature, and hidden layers by number."""
+    """What one loss asks of one teacher: logits for tasks, the pooled feature, and hidden layers by number.
+
+    heads: tasks over examples of which it needs the teacher's own head, and the feature that the head reads.
+    """
 
     teacher: str
     tasks: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
     pooled: bool = False
     layers: tuple[int, ...] = ()
     modality: Modality | None = None  # the teacher must read this modality; None: any
@@ -89,10 +93,12 @@ class TeacherConfig(Plugin):
 
     network: whether it must run to speak, so that its outputs are cached. Otherwise it speaks from what is stored.
     sees_views: whether it can speak about an augmented view of a row, or about the row alone.
+    own_heads: whether it has a head for each task on a feature that it gives too.
     """
 
     network: ClassVar[bool] = True
     sees_views: ClassVar[bool] = True
+    own_heads: ClassVar[bool] = False
 
     tasks: Names
 

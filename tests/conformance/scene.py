@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmkd.heads import taught_heads
 from mmkd.losses.base import Setting
 from mmkd.tasks import classify, multilabel, ordinal, regress, tag
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
@@ -180,4 +181,18 @@ def setting() -> Setting:
             fused=WIDTH if owner == "student" else None,
         )
 
-    return Setting(tasks, shape("student"), {name: shape(name) for name in TEACHERS})
+    shapes = {name: shape(name) for name in TEACHERS}
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        heads = {
+            name: taught_heads(
+                nn.ModuleDict(
+                    {task: own.head(POOLED[name] * len(WIDTHS[name])) for task, own in tasks.items()}
+                ).double(),
+                tasks,
+                shapes[name],
+                tuple(WIDTHS[name]),
+            )
+            for name in TEACHERS
+        }
+    return Setting(tasks, shape("student"), shapes, heads)
