@@ -36,6 +36,20 @@ def apply_heads(
     }
 
 
+class ProjectedHead(nn.Module):
+    """A student's head that ends in a teacher's (SimKD, 2203.14001): the projector learns, the head stays as it is."""
+
+    def __init__(self, projector: nn.Module, head: nn.Module) -> None:
+        """projector: from the student's feature to what the head reads."""
+        super().__init__()
+        self.projector, self.head = projector, head.requires_grad_(False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [..., K]."""
+        logits: Tensor = self.head(self.projector(features))
+        return logits
+
+
 @dataclass(frozen=True)
 class TaughtHead:
     """A teacher's own head of a task over examples, apart from the teacher, and frozen.

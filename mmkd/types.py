@@ -67,7 +67,8 @@ class Outputs:
     words: [B, W], the words that its tokenizer kept.
     pooled: modality -> [B, D], with `has`: modality -> [B], the examples that have that modality.
     hidden: modality -> layer -> Hidden.
-    fused: [B, D], the student's joint representation; None for a teacher of one modality.
+    fused: [B, D], the student's joint representation; None for a teacher that has none.
+    projected: task -> [B, D], what the student puts before a head that it has taken from a teacher.
     """
 
     logits: Mapping[str, Tensor]
@@ -77,6 +78,7 @@ class Outputs:
     has: Mapping[str, Tensor] = field(default_factory=dict)
     hidden: Mapping[str, Mapping[int, Hidden]] = field(default_factory=dict)
     fused: Tensor | None = None
+    projected: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, Images, Start, TextEncoder
-from mmkd.config.experiment import Experiment
+from mmkd.config.experiment import Experiment, Student
 from mmkd.config.live import Live
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
@@ -93,6 +93,7 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
         for name, task in parts.tasks.items():
             if task.level == "word":
                 yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
+    yield from _check_taken_heads(parts, student)
     if student.text is not None and student.text.start is not None:
         yield from _check_start(parts, "text", student.text.start, TextEncoder)
     if student.image is not None and student.image.start is not None:
@@ -102,6 +103,22 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
         if isinstance(teacher, ImageEncoder) and teacher.size != size:
             text = f"found {size}; the teacher `{name}` reads images of {teacher.size}; expected the same"
             yield parts.problem(("student", "image", "size"), text)
+
+
+def _check_taken_heads(parts: Parts, student: Student) -> Iterator[Problem]:
+    """What a student that takes teachers' heads expects: tasks, teachers, and losses that learn what stands before."""
+    taught = [loss.student_needs().head for loss in parts.losses.values()]
+    all_losses_known = len(parts.losses) == len(parts.names("losses"))
+    for task, own in student.heads.items():
+        path: KeyPath = ("student", "heads", task)
+        if parts.lacks("tasks", task):
+            yield unknown(parts, path, "task", task)
+        elif parts.lacks("teachers", own.teacher):
+            yield unknown(parts, (*path, "teacher"), "teacher", own.teacher)
+        elif (task, own.teacher) not in taught and all_losses_known:
+            example = f"`losses.{own.teacher}_{task}: {{kind: simkd, task: {task}, teacher: {own.teacher}}}`"
+            text = f"no loss teaches the feature that the head of `{own.teacher}` reads; expected one, for example "
+            yield parts.problem(path, text + example)
 
 
 def _check_start(
@@ -190,7 +207,7 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
         if task in parts.tasks and parts.tasks[task].level == "word":
             text = f"`{task}` is over words; expected a task over examples, whose head reads a pooled feature"
             yield parts.problem(parts.find(path, task, "task"), text)
-    for task in need.tasks:
+    for task in dict.fromkeys((*need.tasks, *need.heads)):
         if not parts.lacks("tasks", task) and task not in teacher.tasks:
             key = parts.find(path, task, "task")
             advice = f"expected one of its tasks ({listed(teacher.tasks)}), or `{task}` in teachers.{name}.tasks"
@@ -215,7 +232,8 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
 
 
 def _no_own_head(name: str, teacher: TeacherConfig) -> str:
-    kinds = [kind for kind in plugins.kinds("teachers") if plugins.config_class("teachers", kind).own_heads]
+    configs = {kind: plugins.config_class("teachers", kind) for kind in plugins.kinds("teachers")}
+    kinds = [kind for kind, one in configs.items() if issubclass(one, TeacherConfig) and one.own_heads]
     found = f"the teacher `{name}` is of the kind {teacher.kind}, which has no head that can be taken from it"
     return f"{found}; expected one of the kinds {listed(kinds)}"
 
@@ -254,6 +272,13 @@ def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Itera
         if modality not in parts.student.reads:
             key = parts.find(path, modality, "modality")
             yield parts.problem(key, f"the loss needs a student that reads {modality}; expected `student.{modality}`")
+    if needs.head is not None:
+        task, teacher = needs.head
+        own = parts.student.heads.get(task)
+        if own is None or own.teacher != teacher:
+            found = "a head of its own" if own is None else f"that of `{own.teacher}`"
+            text = f"the student has {found} for `{task}`; expected `student.heads: {{{task}: {{teacher: {teacher}}}}}`"
+            yield parts.problem((*path, "kind"), text)
 
 
 def _check_tasks(parts: Parts) -> Iterator[Problem]:

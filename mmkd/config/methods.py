@@ -95,6 +95,8 @@ def needs_of(config: type[LossConfig]) -> list[str]:
     layered = {modality for modality, _ in student.layers}
     needs += [f"a student with hidden layers of {modality}" for modality in sorted(layered)]
     needs += [f"a student that reads {modality}" for modality in student.modalities if modality not in layered]
+    if student.head is not None:
+        needs.append("a student that has taken the teacher's head of the task, by `student.heads`")
     if isinstance(found, TaskLossConfig):
         form = {"classes": " over classes", "labels": " of labels", "value": " with a value", None: ""}[found.logits]
         needs.append(f"a task{form}{', on its labelled rows' if found.needs_labels else ''}")

@@ -38,10 +38,14 @@ class TeacherNeeds:
 
 @dataclass(frozen=True)
 class StudentNeeds:
-    """What one loss asks of the student: modalities that it must read, and hidden layers (None: the last)."""
+    """What one loss asks of the student: modalities that it must read, and hidden layers (None: the last).
+
+    head: a task, and the teacher whose head of it the student must have taken.
+    """
 
     modalities: tuple[Modality, ...] = ()
     layers: tuple[tuple[Modality, int | None], ...] = field(default=())
+    head: tuple[str, str] | None = None
 
 
 class TaskConfig(Plugin):

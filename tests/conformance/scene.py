@@ -26,6 +26,8 @@ POOLED = {"student": WIDTH, "bert": 6, "vit": 2, "clip": WIDTH}
 GRIDS = {"student": (4, 4), "vit": (2, 2), "clip": (2, 2)}
 LAYERS = {"student": 1, "bert": 3, "vit": 2, "clip": 2}
 TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
+TAKEN = {"risk": "bert", "topics": "vit", "sentiment": "clip"}
+"""Tasks of which the student has taken a teacher's head."""
 LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0, "clip": 0}
 LOWER_WIDTHS = {
     "student": {"text": 4, "image": 2},
@@ -128,7 +130,12 @@ def make_scene(
                 hidden[m] = {layer: Hidden(own, mask, GRIDS[owner]) for layer, own in layers}
         fused = tensor(owner, "fused", speaks, B, WIDTH) if owner == "student" else None
         own = {m: has[m][pick].clone() for m in modalities}
-        return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused)
+        widths = {task: POOLED[teacher] * len(WIDTHS[teacher]) for task, teacher in TAKEN.items()}
+        projected = {
+            task: tensor(owner, f"projected_{task}", speaks, B, width, source=lower)
+            for task, width in (widths.items() if owner == "student" else ())
+        }
+        return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused, projected)
 
     labelled = {
         "sentiment": torch.tensor([1, 0, 1, 1, 1, 0, 1], dtype=torch.bool),
