@@ -136,10 +136,12 @@ class TeacherConfig(Plugin):
 
 
 class LossConfig(Plugin):
-    """A term of the objective.
+    """A term of the objective. `any_teacher`: a row counts where one of its teachers speaks; otherwise where all do.
 
     weight: its own coefficient, a number or a schedule.
     """
+
+    any_teacher: ClassVar[bool] = False
 
     weight: Coefficient = 1.0
 
@@ -192,6 +194,21 @@ class TaughtLossConfig(TaskLossConfig):
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """The teacher's logits for the task."""
         return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
+
+
+class SeveralTaughtLossConfig(TaskLossConfig):
+    """A term that learns a task from several teachers, on rows about which one of them speaks or more.
+
+    teachers: their names in the experiment -> weight, above 0.
+    """
+
+    any_teacher: ClassVar[bool] = True
+
+    teachers: Annotated[dict[str, PositiveFloat], Field(min_length=1)]
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """Each teacher's logits for the task."""
+        return tuple(TeacherNeeds(name, tasks=(self.task,)) for name in self.teachers)
 
 
 class LayerLossConfig(LossConfig):
