@@ -23,11 +23,11 @@ HEAD = "heads.risk.head."
 
 
 def taking() -> dict[str, Any]:
-    """Two epochs of a student whose head for risk is the image teacher's; of risk it learns the feature alone."""
+    """Two epochs of a student whose head for risk is the image teacher's; labels move what stands before it."""
     plain = plain_experiment()
     plain["name"] = "taking"
     plain["student"]["heads"] = {"risk": {"teacher": "net"}}
-    plain["losses"] = {name: plain["losses"][name] for name in ("sentiment", "ner")}
+    plain["losses"] = {name: plain["losses"][name] for name in ("sentiment", "ner", "risk")}
     plain["losses"]["net_risk"] = {"kind": "simkd", "teacher": "net", "task": "risk"}
     plain["weighting"], plain["seeds"] = {"kind": "fixed"}, [0]
     plain["train"] |= {"weight_decay": 0.5, "average": {"kind": "ema", "decay": 0.5}}
@@ -99,7 +99,7 @@ def test_another_student_goes_on_from_it_with_the_same_teacher_or_none(near: Pat
     own = make_ready(from_plain(plain), near, Progress(disable=True)).student(0).state_dict()
     assert own.keys() == earlier.keys() and all(torch.equal(own[name], value) for name, value in earlier.items())
     del plain["student"]["heads"]
-    plain["losses"]["net_risk"] = {"kind": "supervised", "task": "risk"}
+    del plain["losses"]["net_risk"]
     plain["teachers"] = {}
     plain["data"]["market_notes"]["train"] = ["train"]
     student = make_ready(from_plain(plain), near, Progress(disable=True)).student(0)
@@ -132,7 +132,6 @@ def test_as_a_teacher_it_teaches_but_has_no_head_of_its_own_to_give(near: Path):
     plain["teachers"] = {"last": {"kind": "run", "run": str(seed_folder(near)), "reads": ["text", "image"],
                                   "tasks": ["risk"]}}  # fmt: skip
     plain["student"]["heads"] = {}
-    plain["losses"]["risk"] = {"kind": "supervised", "task": "risk"}
     plain["losses"]["net_risk"] = {"kind": "srrl", "teacher": "last", "task": "risk"}
     ready = make_ready(from_plain(plain), near, Progress(disable=True))
     corpus = ready.workspace.training(ready.workspace.readers)

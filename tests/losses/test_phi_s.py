@@ -51,13 +51,37 @@ def test_of_a_power_of_two_the_matrix_is_hadamards(width: int) -> None:
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(width, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("variances", [[0.0] * 6, [1.0] * 5, [0.0, 0.0, 9.0], [1e9, 1.0, 1e-9], [3.0] + [0.0] * 14])
+EVEN_BUT_FOR_ROUNDING = [0.2, 0.2, 0.7, 0.3, 0.1]
+"""Where the last two differ in their last digits, and the mean does not lie between them."""
+
+
+@pytest.mark.parametrize(
+    "variances",
+    [[0.0] * 6, [1.0] * 5, [0.0, 0.0, 9.0], [1e9, 1.0, 1e-9], [3.0] + [0.0] * 14, EVEN_BUT_FOR_ROUNDING],
+)
 def test_any_variances_can_be_made_even(variances: list[float]) -> None:
     given = torch.tensor(variances, dtype=torch.float64)
     matrix = evening(given)
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(len(given), dtype=torch.float64))
     even = (matrix @ given.diag() @ matrix.T).diagonal()
     torch.testing.assert_close(even, given.mean().expand(len(given)))
+
+
+def test_the_sign_of_an_eigenvector_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = features(6)
+    covariance = torch.cov(values.T)
+    expected, solve = rotation_of(covariance), torch.linalg.eigh
+
+    def other_signs(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        found, vectors = solve(matrix)
+        return found, vectors * torch.tensor([1.0, -1.0, -1.0, 1.0, -1.0, 1.0], dtype=torch.float64)
+
+    monkeypatch.setattr(torch.linalg, "eigh", other_signs)
+    torch.testing.assert_close(rotation_of(covariance), expected)
+
+
+def test_a_variance_that_rounding_left_below_zero_is_zero() -> None:
+    assert rotation_of(-1e-15 * torch.eye(5, dtype=torch.float64)).isfinite().all()
 
 
 def term(scene: Scene, **keys: object) -> Loss:
