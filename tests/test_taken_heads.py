@@ -14,6 +14,7 @@ from mmkd import checkpoint
 from mmkd.checkpoint import CheckpointError
 from mmkd.config.load import from_plain
 from mmkd.plan.plan import plan_experiment
+from mmkd.plan.student import make_players, without_teachers
 from mmkd.record import read_record
 from mmkd.run import make_ready, run_experiment
 from mmkd.student.stored import read_student
@@ -148,3 +149,5 @@ def test_it_is_planned(near: Path):
     plan = plan_experiment(from_plain(taking()), near, Progress(disable=True), measure=False)
     record = read_record(seed_folder(near) / "record.json")
     assert plan.student.parameters == record.parameters
+    alone = without_teachers(make_ready(from_plain(taking()), near, Progress(disable=True)).workspace)
+    assert alone is not None and make_players(alone, {}).network.taken == {}
