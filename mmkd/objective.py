@@ -165,9 +165,13 @@ def _read(found: Mapping[str, Tensor], batch: Batch, step: int) -> dict[str, flo
 
 
 def present(loss: Loss, task: str, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> bool:
-    """Whether a task's term has a row in this batch: where all its teachers speak, with a label where it needs one."""
+    """Whether a task's term has a row in this batch: where its teachers speak, with a label where it needs one."""
     needed = [teachers[needs.teacher] for needs in loss.config.teacher_needs()]
-    rows = rows_of(loss.setting.tasks[task].level, batch, student, *needed)
+    level = loss.setting.tasks[task].level
+    if loss.config.any_teacher:
+        rows = torch.stack([rows_of(level, batch, student, teacher) for teacher in needed]).any(0)
+    else:
+        rows = rows_of(level, batch, student, *needed)
     if loss.config.needs_labels:
         rows = rows & loss.setting.tasks[task].labelled_rows(batch)
     return bool(rows.any())

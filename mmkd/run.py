@@ -64,7 +64,7 @@ class Ready:
     def student(self, seed: int) -> Student:
         """A new student, as a seed starts from it."""
         torch.manual_seed(mix(seed))
-        return new_student(self.workspace, self.prepared)
+        return new_student(self.workspace, self.prepared, self.teachers)
 
     def training(self, views: Path, epoch: int) -> Corpus:
         """The training rows of an epoch. views: folder of a view that only this epoch reads; the last is deleted."""

@@ -33,7 +33,7 @@ from mmkd.objective import Terms
 from mmkd.processes import told_by_main
 from mmkd.record import hash_of
 from mmkd.student.adapted import adapt
-from mmkd.student.start import copy_student, earlier_student
+from mmkd.student.start import copy_student, earlier_student, take_heads
 from mmkd.student.student import Student
 from mmkd.tasks.base import Task
 from mmkd.teacher_identity import circumstances, classes, code_of, networks, packages, reads
@@ -181,15 +181,17 @@ def _frozen(workspace: Workspace, teacher: Teacher) -> Teacher:
     return teacher
 
 
-def new_student(workspace: Workspace, prepared: Mapping[str, Prepared]) -> Student:
+def new_student(workspace: Workspace, prepared: Mapping[str, Prepared], teachers: Mapping[str, Speaker]) -> Student:
     """A new student; its weights come from torch's random state, and from the run or the teachers that it starts from.
 
     Its encoders are adapted, as the experiment says.
+    teachers: as they speak; those whose heads it takes are among them.
     Raises ValueError when a teacher's weights do not suit it, CheckpointError when an earlier student's do not.
     """
-    student, section = workspace.student(), workspace.experiment.student
+    student, section = workspace.student(teachers), workspace.experiment.student
     if (earlier := earlier_student(section)) is not None:
         copy_student(student, earlier)
+    take_heads(student, workspace.taken_heads(teachers), earlier)
     for modality, encoder in (("text", section.text), ("image", section.image)):
         if encoder is not None and encoder.start is not None:
             folder = prepared[encoder.start.teacher].folder

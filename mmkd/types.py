@@ -69,7 +69,8 @@ class Outputs:
     words: [B, W], the words that its tokenizer kept.
     pooled: modality -> [B, D], with `has`: modality -> [B], the examples that have that modality.
     hidden: modality -> layer -> Hidden.
-    fused: [B, D], the student's joint representation; None for a teacher of one modality.
+    fused: [B, D], the student's joint representation; None for a teacher that has none.
+    projected: task -> [B, D], what the student puts before a head that it has taken from a teacher.
     looks: what the student says when a part of the batch is hidden from it, by the look that a loss asked for.
     mixed: what it says of mixtures of the examples; None where nothing is mixed.
     """
@@ -81,6 +82,7 @@ class Outputs:
     has: Mapping[str, Tensor] = field(default_factory=dict)
     hidden: Mapping[str, Mapping[int, Hidden]] = field(default_factory=dict)
     fused: Tensor | None = None
+    projected: Mapping[str, Tensor] = field(default_factory=dict)
     looks: Mapping[Look, Outputs] = field(default_factory=dict)
     mixed: Mixed | None = None
 

@@ -20,6 +20,7 @@ from mmkd.data.mix import Mix
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import text_reader
 from mmkd.encoders.start import shorter_image, shorter_text
+from mmkd.heads import TaughtHead
 from mmkd.losses.base import Loss, Setting
 from mmkd.objective import Terms, groups_of
 from mmkd.places import Places
@@ -37,6 +38,7 @@ class Workspace:
     """One experiment, opened. near: the experiment file, or the folder to look for cards from.
 
     student_config: the student's section, with the architectures of teachers that it starts from.
+    taken: tasks whose head the student that it goes on from took from a teacher -> width of what the head reads.
     """
 
     experiment: Experiment
@@ -46,21 +48,33 @@ class Workspace:
     tasks: dict[str, Task]
     readers: Readers
     student_config: StudentConfig
+    taken: dict[str, int]
     accelerator: Accelerator
     progress: Progress
 
-    def student(self) -> Student:
-        """A new student; its weights come from torch's random state, those too that will start from a teacher's."""
+    def student(self, teachers: Mapping[str, Speaker]) -> Student:
+        """A new student; its weights come from torch's random state, those too that will start from a teacher's.
+
+        teachers: those whose heads it takes are among them.
+        """
         layers: dict[str, tuple[int, ...]] = {}
         for loss in self.experiment.losses.values():
             for modality, layer in loss.student_needs().layers:
                 if layer is not None:
                     layers[modality] = (*layers.get(modality, ()), layer)
-        return Student(self.student_config, self.tasks, self.readers, layers)
+        taken = {task: head.width for task, head in self.taken_heads(teachers).items()}
+        return Student(self.student_config, self.tasks, self.readers, layers, {**self.taken, **taken})
+
+    def taken_heads(self, teachers: Mapping[str, Speaker]) -> dict[str, TaughtHead]:
+        """Teachers' heads that the student ends in, by task."""
+        named = self.experiment.student.heads
+        return {task: teachers[own.teacher].taught_heads()[task] for task, own in named.items()}
 
     def terms(self, student: Student, teachers: Mapping[str, Speaker]) -> Terms:
         """New losses of the experiment, for this student and these teachers."""
-        setting = Setting(self.tasks, student.shape, {name: teacher.shape for name, teacher in teachers.items()})
+        shapes = {name: teacher.shape for name, teacher in teachers.items()}
+        heads = {name: teacher.taught_heads() for name, teacher in teachers.items()}
+        setting = Setting(self.tasks, student.shape, shapes, heads)
         losses: dict[str, Loss] = {
             name: plugins.load("losses", config.kind).Loss(config, setting)
             for name, config in self.experiment.losses.items()
@@ -121,7 +135,8 @@ def open_workspace(experiment: Experiment, near: Path, progress: Progress) -> Wo
         earlier = earlier_student(experiment.student)
         readers = _readers(experiment, mix, places.cache / "tokenizers", earlier)
     student = _student_config(experiment, readers, earlier)
-    return Workspace(experiment, near, places, mix, tasks, readers, student, accelerator, progress)
+    taken = {} if earlier is None else {task: width for task, width in earlier.taken.items() if task in tasks}
+    return Workspace(experiment, near, places, mix, tasks, readers, student, taken, accelerator, progress)
 
 
 def _readers(experiment: Experiment, mix: Mix, folder: Path, earlier: Stored | None) -> Readers:

@@ -33,6 +33,12 @@ class InsideConfig(TaskLossConfig):
         return tuple(TeacherNeeds(name) for name in self.asks)
 
 
+class AnyConfig(InsideConfig):
+    """A term of which one teacher is enough."""
+
+    any_teacher = True
+
+
 class LabelledConfig(InsideConfig):
     """A term that speaks of teachers and still needs labels."""
 
@@ -193,3 +199,13 @@ def test_over_parts_each_task_has_its_labels_and_its_teachers_apart() -> None:
     configs = [loss.config for loss in terms.values()]
     assert groups_of(configs, ["ner", "mood"], "parts") == ["ner.supervised", "mood.supervised", "mood.distilled"]
     assert groups_of(configs, ["ner", "mood"], "tasks") == ["ner", "mood"]
+
+
+def test_where_one_teacher_is_enough_a_row_of_each_is_present():
+    """One speaks about the first row, the other about the second: no row has both."""
+    first, second = (says(torch.tensor(rows)) for rows in ([True, False, False], [False, True, False]))
+    both = Fixed(AnyConfig(task="mood", value=3.0, asks=("one", "two")), SETTING)
+    assert objective({"both": both}, one=first, two=second).values == {"both": 3.0}
+    assert objective({"both": both}, one=says(NO_ROW), two=says(NO_ROW)).values == {}
+    all_needed = inside("mood", 3.0, asks=("one", "two"))
+    assert objective({"all": all_needed}, one=first, two=second).values == {}

@@ -47,7 +47,7 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_starts_from_the_fine_tuned_weights_and_no_teacher_is_in_memory(near: Path):
     ready = make_ready(from_plain(started()), near, Progress(disable=True))
     assert all(prepared._teacher is None for prepared in ready.prepared.values())
-    student = new_student(ready.workspace, ready.prepared)
+    student = new_student(ready.workspace, ready.prepared, ready.teachers)
     assert all(prepared._teacher is None for prepared in ready.prepared.values())
     for modality, teacher, block, blocks in (
         ("text", "bert", 1, "encoder.layer"),
@@ -61,7 +61,7 @@ def test_it_starts_from_the_fine_tuned_weights_and_no_teacher_is_in_memory(near:
         for name, value in own.items():
             source = name.replace(f"{blocks}.0.", f"{blocks}.{block}.")
             assert torch.equal(value, theirs[f"encoder.model.{source}"])
-    untrained = ready.workspace.student().state_dict()
+    untrained = ready.workspace.student({}).state_dict()
     assert not torch.equal(untrained["encoders.text.model.embeddings.word_embeddings.weight"],
                            student.state_dict()["encoders.text.model.embeddings.word_embeddings.weight"])  # fmt: skip
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmkd.cache.packing import outputs_of
 from mmkd.cache.reader import Reader
 from mmkd.errors import MmkdError
+from mmkd.heads import TaughtHead
 from mmkd.teachers.base import Speaker
 from mmkd.types import Batch, Outputs, OutputShape
 
@@ -18,10 +19,20 @@ class CacheError(MmkdError):
 class CachedTeacher(Speaker):
     """Speaks from the cache exactly as the live teacher would, for the rows of one corpus."""
 
-    def __init__(self, name: str, shape: OutputShape, corpus: str, reader: Reader) -> None:
-        """shape: of what is stored. corpus: key of the corpus whose rows, in their order, the reader reads."""
+    def __init__(
+        self, name: str, shape: OutputShape, heads: Mapping[str, TaughtHead], corpus: str, reader: Reader
+    ) -> None:
+        """shape: of what is stored. heads: those of the teacher that the entries were found by.
+
+        corpus: key of the corpus whose rows, in their order, the reader reads.
+        """
         super().__init__()
         self.name, self.shape, self.corpus, self.reader = name, shape, corpus, reader
+        self._heads = dict(heads)
+
+    def taught_heads(self) -> Mapping[str, TaughtHead]:
+        """The live teacher's heads, as they were when it was released."""
+        return self._heads
 
     def forward(self, batch: Batch) -> Outputs:
         """What the teacher said about these rows, as float32.
@@ -46,6 +57,10 @@ class CachedViews(Speaker):
         super().__init__()
         self.name, self.shape = views[0].name, views[0].shape
         self.views = {view.corpus: view for view in views}
+
+    def taught_heads(self) -> Mapping[str, TaughtHead]:
+        """The live teacher's heads, which all views have."""
+        return next(iter(self.views.values())).taught_heads()
 
     def forward(self, batch: Batch) -> Outputs:
         """What the teacher said about these rows in the view that the batch shows.

@@ -146,7 +146,7 @@ def _view(
         folders.append(making.folder / key_of(parts))
         manifests.append(_entry(folders[-1], start, teacher, corpus, first, making, packing))
     shape = teacher.shape if making.features is None else narrowed(teacher.shape, making.features.width)
-    return CachedTeacher(teacher.name, shape, corpus.key, Reader(folders, manifests))
+    return CachedTeacher(teacher.name, shape, teacher.taught_heads(), corpus.key, Reader(folders, manifests))
 
 
 def _entry(

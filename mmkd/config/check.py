@@ -54,6 +54,11 @@ def check_whole(parts: Parts, experiment: Experiment) -> list[Problem]:
         text = "no teacher runs live: the cache speaks in their place; expected it with `train.cache: false`"
         problems.append(parts.problem(("train", "live"), text))
     problems += _check_inputs(parts, experiment)
+    if experiment.train.cache_features is not None:
+        for name, loss in experiment.losses.items():
+            if any(need.heads for need in loss.teacher_needs()):
+                text = f"`losses.{name}` reads features as the teacher's own head does; expected them whole"
+                problems.append(parts.problem(("train", "cache_features"), text))
     for name, teacher in experiment.teachers.items():
         if augment is not None and not teacher.sees_views:
             text = f"the teacher `{name}` speaks about rows alone; expected no `augment`, or teachers that read views"
@@ -108,6 +113,7 @@ def _check_student(parts: Parts) -> Iterator[Problem]:
             if task.level == "word":
                 yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
     yield from _check_adapted(parts, student)
+    yield from _check_taken_heads(parts, student)
     if student.text is not None and student.text.start is not None:
         yield from _check_start(parts, "text", student.text.start, TextEncoder)
     if student.image is not None and student.image.start is not None:
@@ -130,6 +136,22 @@ def _check_adapted(parts: Parts, student: Student) -> Iterator[Problem]:
         elif kind := simple[modality]:
             network = "a transformers encoder" if modality == "text" else "a timm model"
             yield parts.problem(path, f"`student.{modality}` is of the kind `{kind}`; expected {network}")
+
+
+def _check_taken_heads(parts: Parts, student: Student) -> Iterator[Problem]:
+    """What a student that takes teachers' heads expects: tasks, teachers, and losses that learn what stands before."""
+    taught = [loss.student_needs().head for loss in parts.losses.values()]
+    all_losses_known = len(parts.losses) == len(parts.names("losses"))
+    for task, own in student.heads.items():
+        path: KeyPath = ("student", "heads", task)
+        if parts.lacks("tasks", task):
+            yield unknown(parts, path, "task", task)
+        elif parts.lacks("teachers", own.teacher):
+            yield unknown(parts, (*path, "teacher"), "teacher", own.teacher)
+        elif (task, own.teacher) not in taught and all_losses_known:
+            example = f"`losses.{own.teacher}_{task}: {{kind: simkd, task: {task}, teacher: {own.teacher}}}`"
+            text = f"no loss teaches the feature that the head of `{own.teacher}` reads; expected one, for example "
+            yield parts.problem(path, text + example)
 
 
 def _check_start(
@@ -211,7 +233,14 @@ def _teacher_key(parts: Parts, path: KeyPath, need: TeacherNeeds) -> KeyPath:
 
 def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: TeacherConfig) -> Iterator[Problem]:
     name = need.teacher
-    for task in need.tasks:
+    if need.heads and not teacher.own_heads:
+        yield parts.problem(_teacher_key(parts, path, need), _no_own_head(name, teacher))
+        return
+    for task in need.heads:
+        if task in parts.tasks and parts.tasks[task].level == "word":
+            text = f"`{task}` is over words; expected a task over examples, whose head reads a pooled feature"
+            yield parts.problem(parts.find(path, task, "task"), text)
+    for task in dict.fromkeys((*need.tasks, *need.heads)):
         if not parts.lacks("tasks", task) and task not in teacher.tasks:
             key = parts.find(path, task, "task")
             advice = f"expected one of its tasks ({listed(teacher.tasks)}), or `{task}` in teachers.{name}.tasks"
@@ -233,6 +262,13 @@ def _check_need(parts: Parts, path: KeyPath, need: TeacherNeeds, teacher: Teache
             kept = listed([str(each) for each in layers])
             advice = f"expected one of its layers ({kept}), or {layer} in teachers.{name}.layers"
             yield parts.problem(key, f"the teacher `{name}` does not keep layer {layer}; {advice}")
+
+
+def _no_own_head(name: str, teacher: TeacherConfig) -> str:
+    configs = {kind: plugins.config_class("teachers", kind) for kind in plugins.kinds("teachers")}
+    kinds = [kind for kind, one in configs.items() if issubclass(one, TeacherConfig) and one.own_heads]
+    found = f"the teacher `{name}` is of the kind {teacher.kind}, which has no head that can be taken from it"
+    return f"{found}; expected one of the kinds {listed(kinds)}"
 
 
 def _check_logits(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:
@@ -269,6 +305,13 @@ def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Itera
         if modality not in parts.student.reads:
             key = parts.find(path, modality, "modality")
             yield parts.problem(key, f"the loss needs a student that reads {modality}; expected `student.{modality}`")
+    if needs.head is not None:
+        task, teacher = needs.head
+        own = parts.student.heads.get(task)
+        if own is None or own.teacher != teacher:
+            found = "a head of its own" if own is None else f"that of `{own.teacher}`"
+            text = f"the student has {found} for `{task}`; expected `student.heads: {{{task}: {{teacher: {teacher}}}}}`"
+            yield parts.problem((*path, "kind"), text)
 
 
 def _check_tasks(parts: Parts) -> Iterator[Problem]:

@@ -59,9 +59,19 @@ class FromRun(Section):
     reads: Annotated[tuple[Modality, ...], Strict(False), Field(min_length=1)]
 
 
+class TakenHead(Section):
+    """A head that ends in a teacher's (SimKD, 2203.14001): a projector, which learns, then the teacher's head as it is.
+
+    teacher: its name; of a kind that has heads of its own.
+    """
+
+    teacher: str
+
+
 class Student(Section):
     """The shared student: an encoder for each modality, fusion to `width`, a head for each task.
 
+    heads: tasks over examples for which it takes a teacher's head; it has one of its own for the others.
     start: go on from an earlier run's student, in place of `text` and `image`; `width` and `fusion` are its own.
     adapt: how encoders learn whose own weights stay as they are.
     fusion: `linear` has no layer but linear ones between encoders and logits, for words as for examples.
@@ -78,6 +88,7 @@ class Student(Section):
     fusion: Literal["mlp", "linear"] = "mlp"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     modality_dropout: Fraction = 0.1
+    heads: dict[Name, TakenHead] = {}
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -90,34 +90,40 @@ def needs_of(config: type[LossConfig]) -> list[str]:
         found = config.model_validate(made_up)
     except ValidationError:
         return []
-    needs = [teacher_words(each) for each in found.teacher_needs()]
+    needs = [teacher_words(each, found.any_teacher) for each in found.teacher_needs()]
     student = found.student_needs()
     layered = {modality for modality, _ in student.layers}
     needs += [f"a student with hidden layers of {modality}" for modality in sorted(layered)]
     needs += [f"a student that reads {modality}" for modality in student.modalities if modality not in layered]
     hidden = [what for look in student.looks for what, share in (("images", look.image), ("texts", look.text)) if share]
     needs += [f"a second pass of the student, with parts of {what} hidden" for what in hidden]
+    if student.head is not None:
+        needs.append("a student that has taken the teacher's head of the task, by `student.heads`")
     if isinstance(found, TaskLossConfig):
         form = {"classes": " over classes", "labels": " of labels", "value": " with a value", None: ""}[found.logits]
         needs.append(f"a task{form}{', on its labelled rows' if found.needs_labels else ''}")
     return needs
 
 
-def teacher_words(needs: TeacherNeeds) -> str:
-    """What is needed of one teacher."""
+def teacher_words(needs: TeacherNeeds, several: bool = False) -> str:
+    """What is needed of one teacher. several: or of each of those in the same key."""
     things = [
         *(["logits"] if needs.tasks else []),
+        *(["a head of its own"] if needs.heads else []),
         *(["a pooled feature"] if needs.pooled else []),
         *(["hidden layers"] if needs.layers else []),
     ]
     modality = "" if needs.modality is None else f" of {needs.modality}"
-    return f"{' and '.join(things)}{modality} of the teacher in `{needs.teacher}`"
+    return f"{' and '.join(things)}{modality} of {'each' if several else 'the'} teacher in `{needs.teacher}`"
 
 
 def sample(name: str, field: FieldInfo) -> Any:
-    """A value of a required key: the first of its choices, a number, layers, or the key's own name."""
+    """A value of a required key: the first of its choices, a number, layers, or the key's own name.
+
+    Of a map from names to numbers, one entry of the key's own name.
+    """
     if choices := [each for each in get_args(field.annotation) if isinstance(each, str)]:
         return choices[0]
-    pairs = name == "pairs"  # the other tuples are of single layers
-    by_type = {"int": 0, "float": 1.0, "tuple": [[0, 0], [1, 1]] if pairs else [0]}
+    layers = [[0, 0], [1, 1]] if name == "pairs" else [0]  # there are no other tuples
+    by_type = {"int": 0, "float": 1.0, "tuple": layers, "dict": {name: 1.0}}
     return by_type.get(getattr(field.annotation, "__name__", ""), name)

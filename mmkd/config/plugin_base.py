@@ -24,10 +24,14 @@ whatever the others do, with the probabilities sigmoid(logits); value: K is 1, a
 
 @dataclass(frozen=True)
 class TeacherNeeds:
-    """What one loss asks of one teacher: logits for tasks, the pooled feature, and hidden layers by number."""
+    """What one loss asks of one teacher: logits for tasks, the pooled feature, and hidden layers by number.
+
+    heads: tasks over examples of which it needs the teacher's own head, and the feature that the head reads.
+    """
 
     teacher: str
     tasks: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
     pooled: bool = False
     layers: tuple[int, ...] = ()
     modality: Modality | None = None  # the teacher must read this modality; None: any
@@ -38,11 +42,13 @@ class StudentNeeds:
     """What one loss asks of the student: modalities that it must read, hidden layers (None: the last), further looks.
 
     Each distinct look is one more pass of the student over each batch, whichever losses ask for it.
+    head: a task, and the teacher whose head of it the student must have taken.
     """
 
     modalities: tuple[Modality, ...] = ()
     layers: tuple[tuple[Modality, int | None], ...] = field(default=())
     looks: tuple[Look, ...] = ()
+    head: tuple[str, str] | None = None
 
 
 class TaskConfig(Plugin):
@@ -94,10 +100,12 @@ class TeacherConfig(Plugin):
 
     network: whether it must run to speak, so that its outputs are cached. Otherwise it speaks from what is stored.
     sees_views: whether it can speak about an augmented view of a row, or about the row alone.
+    own_heads: whether it has a head for each task on a feature that it gives too.
     """
 
     network: ClassVar[bool] = True
     sees_views: ClassVar[bool] = True
+    own_heads: ClassVar[bool] = False
 
     tasks: Names
 
@@ -131,10 +139,12 @@ class TeacherConfig(Plugin):
 
 
 class LossConfig(Plugin):
-    """A term of the objective.
+    """A term of the objective. `any_teacher`: a row counts where one of its teachers speaks; otherwise where all do.
 
     weight: its own coefficient, a number or a schedule.
     """
+
+    any_teacher: ClassVar[bool] = False
 
     weight: Coefficient = 1.0
 
@@ -187,6 +197,21 @@ class TaughtLossConfig(TaskLossConfig):
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """The teacher's logits for the task."""
         return (TeacherNeeds(self.teacher, tasks=(self.task,)),)
+
+
+class SeveralTaughtLossConfig(TaskLossConfig):
+    """A term that learns a task from several teachers, on rows about which one of them speaks or more.
+
+    teachers: their names in the experiment -> weight, above 0.
+    """
+
+    any_teacher: ClassVar[bool] = True
+
+    teachers: Annotated[dict[str, PositiveFloat], Field(min_length=1)]
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """Each teacher's logits for the task."""
+        return tuple(TeacherNeeds(name, tasks=(self.task,)) for name in self.teachers)
 
 
 class LayerLossConfig(LossConfig):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from mmkd.heads import TaughtHead
 from mmkd.tasks.base import Task
 from mmkd.types import Batch, Outputs, OutputShape
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a loss is built for: the tasks, and the widths of the student's and the teachers' outputs."""
+    """What a loss is built for: the tasks, and the widths of the student's and the teachers' outputs.
+
+    heads: teacher -> task over examples -> its own frozen head, where it has one.
+    """
 
     tasks: Mapping[str, Task]
     student: OutputShape
     teachers: Mapping[str, OutputShape]
+    heads: Mapping[str, Mapping[str, TaughtHead]] = field(default_factory=dict)
 
 
 class Loss(nn.Module, abc.ABC):

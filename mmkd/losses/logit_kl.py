@@ -6,6 +6,10 @@ classes too, leave out T^2, or use a cross-entropy, which is not 0 where student
 
 `standardize` is logit standardisation (Sun et al. 2024, 2403.01427): each row of logits is brought to mean 0 and
 population standard deviation 1 before T divides it, so that the student need not match the teacher's scale.
+
+Teacher annealing (BAM, Clark et al. 2019, 1907.04829) is this term at T = 1 with a `weight` on a line from 1 to 0,
+beside `supervised` with one from 0 to 1: the same gradient as BAM's cross-entropy to a target that moves from the
+teacher's probabilities to the label. `experiments/annealed.yaml` has it.
 """
 
 from __future__ import annotations

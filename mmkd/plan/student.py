@@ -91,14 +91,15 @@ def without_teachers(workspace: Workspace) -> Workspace | None:
     """The same experiment with the student alone; None when no loss is left."""
     experiment = workspace.experiment
     losses = {name: loss for name, loss in experiment.losses.items() if not loss.teacher_needs()}
-    alone = experiment.model_copy(update={"losses": losses, "teachers": {}})
+    student = experiment.student.model_copy(update={"heads": {}})
+    alone = experiment.model_copy(update={"losses": losses, "teachers": {}, "student": student})
     return replace(workspace, experiment=alone) if losses else None
 
 
 def make_players(workspace: Workspace, teachers: Mapping[str, Speaker]) -> Players:
     """A new student with new losses and a new weighting, as the first seed of a run has them."""
     torch.manual_seed(mix(workspace.experiment.seeds[0]))
-    student = workspace.student()
+    student = workspace.student(teachers)
     adapt(student, workspace.student_config.adapt)
     return Players(student, teachers, workspace.terms(student, teachers), workspace.weighting(), workspace.tasks)
 

@@ -31,20 +31,24 @@ FOLDER, TOKENIZER = "student", "tokenizer.json"
 
 @dataclass(frozen=True)
 class Stored:
-    """What lies in a run's folder. readers: the student's, under the name `student`. sha256: of its weights."""
+    """What lies in a run's folder. readers: the student's, under the name `student`. sha256: of its weights.
+
+    taken: tasks whose head it took from a teacher -> width of the feature that the head reads.
+    """
 
     folder: Path
     config: Config
     tasks: dict[str, Task]
     readers: Readers
     sha256: str
+    taken: dict[str, int]
 
     def student(self, layers: Mapping[str, tuple[int, ...]]) -> Student:
         """The student with its weights. layers: modality -> hidden layers to return beside the last.
 
         Raises CheckpointError when its weights were changed since, or do not suit this version's student.
         """
-        student = Student(self.config, self.tasks, self.readers, layers)
+        student = Student(self.config, self.tasks, self.readers, layers, self.taken)
         adapt(student, self.config.adapt)
         weights, _, _ = checkpoint.load(self.folder / FOLDER)
         try:
@@ -81,6 +85,7 @@ def save_student(folder: Path, student: Student, readers: Readers, facts: Mappin
         "student": student.config.model_dump(mode="json", by_alias=True),
         "tasks": {name: task.config.model_dump(mode="json", by_alias=True) for name, task in student.tasks.items()},
         "labels": {name: list(task.labels) for name, task in student.tasks.items()},
+        "taken": student.taken,
     }
     encoder = dict(student.encoders.items()).get("text")
     if encoder is not None:
@@ -127,7 +132,8 @@ def read_student(folder: Path) -> Stored:
     text = {} if config.text is None else {READER: _reader(folder, facts["tokenizer"], config.text.max_tokens)}
     image = {} if config.image is None else {READER: ImageReader(config.image.size)}
     tasks = {name: _task(name, one, facts["labels"][name]) for name, one in facts["tasks"].items()}
-    return Stored(folder, config, tasks, Readers(text, image), sha256)
+    # A student of before a head could be taken says nothing of it.
+    return Stored(folder, config, tasks, Readers(text, image), sha256, facts.get("taken", {}))
 
 
 def _reader(folder: Path, stored: Mapping[str, Any], max_tokens: int) -> TextReader:

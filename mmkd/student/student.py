@@ -6,6 +6,7 @@ It works from text alone, from an image alone or from both: a learned vector sta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 import torch._functorch.config
@@ -21,7 +22,7 @@ from mmkd.encoders.base import Encoded
 from mmkd.encoders.image import ImageEncoder
 from mmkd.encoders.pixels import PixelEncoder
 from mmkd.encoders.text import TextEncoder
-from mmkd.heads import apply_heads, heads
+from mmkd.heads import ProjectedHead, apply_heads, heads
 from mmkd.tasks.base import Task
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
 
@@ -33,10 +34,16 @@ class Student(nn.Module):
     """One network for all tasks. Tasks over examples read the fused feature, tasks over words read the words."""
 
     def __init__(
-        self, config: Config, tasks: Mapping[str, Task], readers: Readers, layers: Mapping[str, tuple[int, ...]]
+        self,
+        config: Config,
+        tasks: Mapping[str, Task],
+        readers: Readers,
+        layers: Mapping[str, tuple[int, ...]],
+        taken: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """config: without `start`, which is resolved before. layers: modality -> hidden layers beside the last.
 
+        taken: tasks whose head is a teacher's -> width of the feature that it reads.
         Raises ValueError for a layer that an encoder does not have.
         """
         super().__init__()
@@ -57,7 +64,10 @@ class Student(nn.Module):
             own = nn.Linear(encoders["text"].width, width)
             self.word = own if linear else nn.Sequential(own, nn.GELU())
         self.dropout = nn.Dropout(config.dropout)
-        self.heads = heads(tasks, width)
+        self.heads, self.taken = heads(tasks, width), dict(taken)
+        for name, reads in taken.items():  # after all heads are drawn: the others start as they would without it
+            projector = nn.Linear(width, reads) if linear else _mlp(width, reads)
+            self.heads[name] = ProjectedHead(projector, tasks[name].head(reads))
         self.shape = OutputShape(
             pooled=dict.fromkeys(encoders, width),
             hidden={name: {n: module.width_of(n) for n in module.layers} for name, module in encoders.items()},
@@ -74,13 +84,23 @@ class Student(nn.Module):
         parts = [torch.where(seen[name][:, None], pooled[name], self.absent[name]) for name in pooled]
         fused = self.fuse(torch.cat(parts, dim=1))
         words, kept = self._words(batch, encoded)
-        logits = self.logits_of(fused, words)
+        logits, projected = self._said(fused, words)
         speaks = torch.stack(list(has.values())).any(0)
-        return Outputs(logits, speaks, kept, pooled, has, {name: e.hidden for name, e in encoded.items()}, fused)
+        hidden = {name: e.hidden for name, e in encoded.items()}
+        return Outputs(logits, speaks, kept, pooled, has, hidden, fused, projected)
 
     def logits_of(self, fused: Tensor, words: Tensor | None = None) -> dict[str, Tensor]:
         """Logits of each task from fused features [B, D] and words [B, W, D]; without words, of those over examples."""
-        return apply_heads(self.heads, self.tasks, self.dropout(fused), words)
+        return self._said(fused, words)[0]
+
+    def _said(self, fused: Tensor, words: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Logits of each task, and what is put before the heads that were taken from teachers."""
+        example = self.dropout(fused)
+        projected = {name: self.get_submodule(f"heads.{name}.projector")(example) for name in self.taken}
+        own = {name: task for name, task in self.tasks.items() if name not in projected}
+        said = apply_heads(self.heads, own, example, words)
+        said |= {name: self.get_submodule(f"heads.{name}.head")(values) for name, values in projected.items()}
+        return {name: said[name] for name in self.tasks if name in said}, projected
 
     def compile_encoders(self) -> None:
         """Have `torch.compile` make the encoders' networks, for batches of any shape; weights keep their names."""

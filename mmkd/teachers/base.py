@@ -11,6 +11,7 @@ from torch import nn
 
 from mmkd import checkpoint
 from mmkd.data.corpus import Corpus, Readers
+from mmkd.heads import TaughtHead
 from mmkd.tasks.base import Task
 from mmkd.types import Batch, Outputs, OutputShape
 
@@ -30,6 +31,10 @@ class Speaker(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Outputs:
         """What the teacher says about the batch."""
+
+    def taught_heads(self) -> Mapping[str, TaughtHead]:
+        """Its own head of each task over examples, for losses and students; nothing where it has no such heads."""
+        return {}
 
 
 class Teacher(Speaker):

@@ -8,7 +8,8 @@ its members by how well they know its label (CA-MKD, 2201.00007),
 
 CE_m the cross-entropy of member m to the label in nats. A row without a label has the members' own weights. In all
 cases only the M members that speak on the row count, with weights that sum to 1; one alone has weight 1. Where none
-speaks the ensemble does not either, and its logits, which only its own evaluation reads, are those of all.
+speaks the ensemble does not either, and its logits, which only its own evaluation reads, are those of all. Members
+that are drawn at each step, or weighed by what is learned with the student, are losses: `random_kl` and `gated_kl`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -25,7 +25,7 @@ from mmkd.data.corpus import Readers
 from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import TextReader, text_reader
 from mmkd.encoders.text import to_words, word_weights
-from mmkd.heads import apply_heads, heads
+from mmkd.heads import TaughtHead, apply_heads, heads, side_by_side, taught_heads
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
 from mmkd.teachers.base import Texts
@@ -38,6 +38,8 @@ class Config(TextEncoder, TeacherConfig):
     mean, std: per-channel normalisation of pixels in 0..1; default: those of the model's own processor.
     layers: hidden layers to keep, by modality. dropout: before the heads, while the teacher is fine-tuned.
     """
+
+    own_heads: ClassVar[bool] = True
 
     kind: Literal["hf_multimodal"] = "hf_multimodal"
     mean: Channels | None = None
@@ -117,7 +119,8 @@ class Teacher(Base):
         text = texts.pooler_output
         image, layers, grid = self._images(batch)
         there = {"text": batch.has_text, "image": batch.has_image}
-        example = torch.cat([text * batch.has_text[:, None], image * batch.has_image[:, None]], dim=1)
+        pooled = {"text": text, "image": image}
+        example = side_by_side(pooled, there, self.config.modalities)
         last = to_words(weights, texts.last_hidden_state)
         logits = apply_heads(self.heads, self.tasks, self.dropout(example), self.dropout(last))
         hidden = {
@@ -130,7 +133,11 @@ class Teacher(Base):
             },
         }
         words = kept & batch.word_mask & batch.has_text[:, None]
-        return Outputs(logits, batch.has_text | batch.has_image, words, {"text": text, "image": image}, there, hidden)
+        return Outputs(logits, batch.has_text | batch.has_image, words, pooled, there, hidden)
+
+    def taught_heads(self) -> dict[str, TaughtHead]:
+        """On both features side by side."""
+        return taught_heads(self.heads, self.tasks, self.shape, self.config.modalities)
 
     def _images(self, batch: Batch) -> tuple[Tensor, dict[int, Tensor], tuple[int, int]]:
         """The feature [B, D], and of each layer kept the patches [B, N, D], with their grid; zeros without an image."""

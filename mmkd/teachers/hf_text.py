@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
 from mmkd.data.tokens import text_reader
 from mmkd.encoders.text import TextEncoder
-from mmkd.heads import apply_heads, heads
+from mmkd.heads import TaughtHead, apply_heads, heads, taught_heads
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
 from mmkd.teachers.base import Texts
@@ -23,6 +23,8 @@ from mmkd.types import Batch, Outputs, OutputShape
 
 class Config(TextEncoderConfig, TeacherConfig):
     """layers: the hidden layers to keep. dropout: before the heads, while the teacher is fine-tuned."""
+
+    own_heads: ClassVar[bool] = True
 
     kind: Literal["hf_text"] = "hf_text"
     layers: Integers = ()
@@ -78,3 +80,7 @@ class Teacher(Base):
         return Outputs(
             logits, batch.has_text, words, {"text": encoded.pooled}, {"text": batch.has_text}, {"text": hidden}
         )
+
+    def taught_heads(self) -> dict[str, TaughtHead]:
+        """On the pooled text."""
+        return taught_heads(self.heads, self.tasks, self.shape, ("text",))

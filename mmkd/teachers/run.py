@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
@@ -13,6 +13,7 @@ from mmkd.checkpoint import CheckpointError
 from mmkd.config.plugin_base import Modality, TeacherConfig
 from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
+from mmkd.heads import TaughtHead, taught_heads
 from mmkd.student.stored import find_student
 from mmkd.student.student import READER
 from mmkd.tasks.base import Task
@@ -29,6 +30,8 @@ class Config(TeacherConfig):
 
     reads: the modalities that the run's student reads. layers: hidden layers to keep, by modality.
     """
+
+    own_heads: ClassVar[bool] = True
 
     kind: Literal["run"] = "run"
     run: str
@@ -75,7 +78,7 @@ class Teacher(Base):
             modality: {layer: shape.hidden[modality][layer] for layer in config.layers_of(modality)}
             for modality in config.reads
         }
-        self.shape = OutputShape(shape.pooled, hidden, shape.depth)
+        self.shape = OutputShape(shape.pooled, hidden, shape.depth, shape.fused)
 
     @classmethod
     def readers_of(cls, config: Config, name: str, texts: Texts, folder: Path) -> Readers:
@@ -85,7 +88,7 @@ class Teacher(Base):
         return Readers({} if text is None else {name: text}, {} if image is None else {name: image})
 
     def forward(self, batch: Batch) -> Outputs:
-        """Logits of its tasks, the projected feature of each modality, and the layers kept."""
+        """Logits of its tasks, the projected feature of each modality, their fusion, and the layers kept."""
         own = replace(
             batch,
             tokens={READER: batch.tokens[self.name]} if "text" in self.config.reads else {},
@@ -97,4 +100,8 @@ class Teacher(Base):
             for modality, layers in self.shape.hidden.items()
         }
         logits = {task: said.logits[task] for task in self.tasks}
-        return Outputs(logits, said.speaks, said.words, said.pooled, said.has, kept)
+        return Outputs(logits, said.speaks, said.words, said.pooled, said.has, kept, said.fused)
+
+    def taught_heads(self) -> dict[str, TaughtHead]:
+        """On the fused feature, as the student had them."""
+        return taught_heads(self.student.heads, self.tasks, self.shape, ())

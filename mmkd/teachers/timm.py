@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
 from mmkd.data.pixels import ImageReader
 from mmkd.encoders.image import ImageEncoder
-from mmkd.heads import apply_heads, heads
+from mmkd.heads import TaughtHead, apply_heads, heads, taught_heads
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
 from mmkd.teachers.base import Texts
@@ -24,6 +24,8 @@ from mmkd.types import Batch, Outputs, OutputShape
 
 class Config(ImageEncoderConfig, TeacherConfig):
     """layers: the hidden layers to keep. dropout: before the heads, while the teacher is fine-tuned."""
+
+    own_heads: ClassVar[bool] = True
 
     kind: Literal["timm"] = "timm"
     layers: Integers = ()
@@ -83,3 +85,7 @@ class Teacher(Base):
             {"image": batch.has_image},
             {"image": hidden},
         )
+
+    def taught_heads(self) -> dict[str, TaughtHead]:
+        """On the pooled image."""
+        return taught_heads(self.heads, self.tasks, self.shape, ("image",))

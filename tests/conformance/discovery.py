@@ -14,6 +14,7 @@ and, where the method is not as most are,
   STEADY: the key of a temperature in which the gradient stays of one size. Default: none.
   HALF_RTOL: how far float32 may be from float64, where a factor of the formula makes its rounding larger.
     Default: 1e-5.
+  prepare(loss): what a new term needs before it is looked at, where it starts at something special. Default: nothing.
   COEFFICIENTS: keys of numbers at 0 of which the value must not jump.
 """
 
@@ -62,6 +63,7 @@ class Case:
         """A new term, in float64, with parameters that are always the same."""
         torch.manual_seed(3)
         made: Loss = plugins.load("losses", self.kind).Loss(self.config, scene.setting).double()
+        self.fact("prepare", lambda loss: None)(made)
         return made
 
     def fact(self, name: str, default: Any) -> Any:

@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkd.config.looks import Look
+from mmkd.heads import taught_heads
 from mmkd.losses.base import Setting
 from mmkd.tasks import classify, multilabel, ordinal, regress, tag
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
@@ -26,6 +27,8 @@ POOLED = {"student": WIDTH, "bert": 6, "vit": 2, "clip": WIDTH}
 GRIDS = {"student": (4, 4), "vit": (2, 2), "clip": (2, 2)}
 LAYERS = {"student": 1, "bert": 3, "vit": 2, "clip": 2}
 TEACHERS = ("bert", "vit", "clip")  # in this order: numbers are drawn for one after another
+TAKEN = {"risk": "bert", "topics": "vit", "sentiment": "clip"}
+"""Tasks of which the student has taken a teacher's head."""
 LOWER_LAYERS = {"student": 0, "bert": 1, "vit": 0, "clip": 0}
 LOWER_WIDTHS = {
     "student": {"text": 4, "image": 2},
@@ -131,7 +134,12 @@ def make_scene(
                 hidden[m] = {layer: Hidden(own, mask, GRIDS[owner]) for layer, own in layers}
         fused = tensor(owner, "fused", speaks, B, WIDTH) if owner == "student" else None
         own = {m: has[m][pick].clone() for m in modalities}
-        return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused)
+        widths = {task: POOLED[teacher] * len(WIDTHS[teacher]) for task, teacher in TAKEN.items()}
+        projected = {
+            task: tensor(owner, f"projected_{task}", speaks, B, width, source=lower)
+            for task, width in (widths.items() if owner == "student" else ())
+        }
+        return Outputs(logits, speaks[pick], words[owner][pick], pooled, own, hidden, fused, projected)
 
     labelled = {
         "sentiment": torch.tensor([1, 0, 1, 1, 1, 0, 1], dtype=torch.bool),
@@ -193,4 +201,18 @@ def setting() -> Setting:
             fused=WIDTH if owner == "student" else None,
         )
 
-    return Setting(tasks, shape("student"), {name: shape(name) for name in TEACHERS})
+    shapes = {name: shape(name) for name in TEACHERS}
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        heads = {
+            name: taught_heads(
+                nn.ModuleDict(
+                    {task: own.head(POOLED[name] * len(WIDTHS[name])) for task, own in tasks.items()}
+                ).double(),
+                tasks,
+                shapes[name],
+                tuple(WIDTHS[name]),
+            )
+            for name in TEACHERS
+        }
+    return Setting(tasks, shape("student"), shapes, heads)

@@ -25,6 +25,7 @@ from mmkd.losses import (
     dkd,
     factor_transfer,
     feature,
+    gated_kl,
     graph_distil,
     hint,
     ickd,
@@ -34,6 +35,7 @@ from mmkd.losses import (
     regression,
     review_kd,
     self_distil,
+    srrl,
 )
 from mmkd.tasks import classify, multilabel, regress
 from mmkd.teachers.base import Teacher
@@ -186,6 +188,19 @@ def off_at_zero(
     return value / temperature**2 if alpha == 0 else value
 
 
+def with_a_gradient_to_the_gate(student: Tensor, logits: Tensor, log_weights: Tensor, temperature: float) -> Tensor:
+    log_mixture = gated_kl.mixture(logits / temperature, log_weights)
+    divergence = _math.kl_divergence(log_mixture, (student / temperature).log_softmax(-1))
+    return temperature**2 * _math.mean_or_zero(divergence)
+
+
+def without_the_teachers_logits(
+    projected: Tensor, feature: Tensor, logits: Tensor, teacher: Tensor, features: float
+) -> Tensor:
+    """The head on both features, in place of what the teacher said."""
+    return ORIGINAL_SRRL(projected, feature, logits, logits, features)
+
+
 def every_row(task: object, batch: object) -> Tensor:
     return torch.ones_like(batch.has_text)
 
@@ -213,6 +228,7 @@ def maps_exchanged(own: Tensor, above: Tensor, attention: torch.nn.Module) -> Te
 
 
 ORIGINAL_KL, ORIGINAL_DIVERGENCE, ORIGINAL_DKD = logit_kl.logit_kl, _math.kl_divergence, dkd.dkd
+ORIGINAL_SRRL = srrl.srrl
 PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
     "no T^2": (("logit_kl", "text"), "steady", replaced(logit_kl, "logit_kl", without_square)),
     "mean over classes for batchmean": (("logit_kl", "text"), "formula", replaced(logit_kl, "logit_kl", per_class)),
@@ -251,6 +267,17 @@ PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
         ("regression", "bounded"),
         "absent",
         replaced(regress.Task, "labelled_rows", every_row),
+    ),
+    "a gate that learns which teacher is nearest": (
+        ("gated_kl", "two"),
+        "formula",
+        replaced(gated_kl, "gated_kl", with_a_gradient_to_the_gate),
+    ),
+    "a silent teacher's share": (("gated_kl", "two"), "absent", replaced(gated_kl, "rows_of", of_student_alone)),
+    "a regression without the teacher": (
+        ("srrl", "text"),
+        "formula",
+        replaced(srrl, "srrl", without_the_teachers_logits),
     ),
     "L1 for L2": (("affinity", "pairs"), "formula", replaced(affinity, "unit", l1_unit)),
     "gradient into the teacher": (("logit_kl", "text"), "teacher", replaced(Tensor, "detach", lambda values: values)),

@@ -20,8 +20,8 @@ from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.encode import DataSplit
 from mmkd.student.stored import save_student
 from mmkd.student.student import READER, Student
-from mmkd.teachers.base import Teacher
-from mmkd.types import Outputs
+from mmkd.teachers.base import Speaker, Teacher
+from mmkd.types import Batch, Outputs
 from tiny_project import FORMS, IMAGE, TASKS, TEXT, Listed, data_split, everything, random_rows, reader, same_weights
 
 ROWS = random_rows(12)
@@ -238,6 +238,47 @@ def test_the_cache_says_what_the_network_says(tmp_path: Path, kind: str):
             own = found.hidden[modality][layer]
             assert (own.grid, own.mask.tolist()) == (hidden.grid, hidden.mask.tolist())
             assert torch.allclose(own.values[own.mask], hidden.values[hidden.mask], atol=1e-5)
+
+
+def same_logits(speaker: Speaker, batch: Batch, atol: float) -> bool:
+    """Whether each head, on the feature that it reads, gives what the speaker says."""
+    said = speaker(batch)
+    return all(
+        torch.allclose(head(head.feature(said))[said.speaks], said.logits[task][said.speaks], atol=atol)
+        for task, head in speaker.taught_heads().items()
+    )
+
+
+@EVERY
+def test_its_own_heads_make_its_logits_of_the_features_that_it_gives(tmp_path: Path, kind: str):
+    scene = build(kind, tmp_path)
+    teacher, batch = scene.teacher, everything(scene.corpus)
+    teacher.freeze()
+    over_examples = {task for task, own in teacher.tasks.items() if own.level == "example"}
+    heads = teacher.taught_heads()
+    assert set(heads) == (over_examples if teacher.config.own_heads else set())
+    assert same_logits(teacher, batch, 1e-5)
+    for task, head in heads.items():
+        said = teacher(batch)
+        assert head.feature(said).shape == (len(batch.ids), head.width)
+        off = {name: value + 0.1 for name, value in head.module.state_dict().items()}
+        head.module.load_state_dict(off)  # the control; the teacher's own is another
+        assert not torch.allclose(head(head.feature(said))[said.speaks], said.logits[task][said.speaks], atol=1e-2)
+    assert same_logits(teacher, batch, 1e-5)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_head_beside_the_cache_suits_what_is_stored(tmp_path: Path, kind: str):
+    """The head comes with the cache, and makes the stored logits of the stored features; it outlives the teacher."""
+    scene = build(kind, tmp_path)
+    scene.teacher.freeze()
+    making = Making(tmp_path / "cache", "fp32", torch.device("cpu"), print, ignore)
+    told = cached(scene.teacher, {"weights": "w"}, [scene.corpus], making, np.random.default_rng(0))
+    assert told.taught_heads().keys() == scene.teacher.taught_heads().keys() != set()
+    with torch.no_grad():
+        for parameter in scene.teacher.parameters():
+            parameter.zero_()  # whatever becomes of it
+    assert same_logits(told, scene.corpus.batch(np.array([7, 3, 0, 10])), 1e-4)
 
 
 def ignore(done: int, total: int) -> None:
