@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mmkd.config.layers import Layer
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -66,7 +68,7 @@ class Outputs:
     speaks: [B], the network read at least one modality of this example; where False, nothing else is meaningful.
     words: [B, W], the words that its tokenizer kept.
     pooled: modality -> [B, D], with `has`: modality -> [B], the examples that have that modality.
-    hidden: modality -> layer -> Hidden.
+    hidden: modality -> layer -> Hidden; a layer is named as `mmkd.config.layers` says.
     fused: [B, D], the student's joint representation; None for a teacher of one modality.
     """
 
@@ -75,7 +77,7 @@ class Outputs:
     words: Tensor
     pooled: Mapping[str, Tensor] = field(default_factory=dict)
     has: Mapping[str, Tensor] = field(default_factory=dict)
-    hidden: Mapping[str, Mapping[int, Hidden]] = field(default_factory=dict)
+    hidden: Mapping[str, Mapping[Layer, Hidden]] = field(default_factory=dict)
     fused: Tensor | None = None
 
 
@@ -83,13 +85,15 @@ class Outputs:
 class OutputShape:
     """Widths of a network's outputs, from which losses build their projections.
 
-    pooled: modality -> D. hidden: modality -> layer -> D; `depth`: modality -> number of layers. fused: D or None.
+    pooled: modality -> D. hidden: modality -> layer -> D; `depth`: modality -> number of blocks. fused: D or None.
+    heads: modality -> layer -> number of heads, which lie side by side in the D of a query, key or value.
     """
 
     pooled: Mapping[str, int]
-    hidden: Mapping[str, Mapping[int, int]]
+    hidden: Mapping[str, Mapping[Layer, int]]
     depth: Mapping[str, int]
     fused: int | None = None
+    heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def rows_of(level: str, batch: Batch, *outputs: Outputs) -> Tensor:

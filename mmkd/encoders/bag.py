@@ -11,9 +11,10 @@ from mmkd.encoders.text import masked_mean, to_words, word_weights
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mmkd.config.encoders import Bag
+    from mmkd.config.layers import Layer
     from mmkd.data.tokens import TextReader
 
 
@@ -21,8 +22,9 @@ class BagEncoder(nn.Module):
     """Words to features, of width `width`. Its one layer, 0, is the words' own vectors."""
 
     depth, layers = 1, (0,)
+    heads: Mapping[str, int] = {}
 
-    def __init__(self, config: Bag, reader: TextReader, layers: Sequence[int] = ()) -> None:
+    def __init__(self, config: Bag, reader: TextReader, layers: Sequence[Layer] = ()) -> None:
         """reader: encodes this encoder's texts. layers: the hidden layers to return.
 
         Raises ValueError for another layer than 0.
@@ -34,7 +36,7 @@ class BagEncoder(nn.Module):
         # As wide as a linear layer's own start would make a sum over a text's tokens; PyTorch's 1.0 is for lookups.
         nn.init.normal_(self.vectors.weight, std=config.width**-0.5)
 
-    def width_of(self, layer: int) -> int:
+    def width_of(self, layer: Layer) -> int:
         """Width of the words."""
         return self.width
 
@@ -46,7 +48,7 @@ class BagEncoder(nn.Module):
         return Encoded(masked_mean(vectors, tokens.mask & (tokens.word >= 0)), {0: hidden})
 
 
-def require_one_layer(layers: Sequence[int], what: str) -> None:
+def require_one_layer(layers: Sequence[Layer], what: str) -> None:
     """Raises ValueError for another layer than 0."""
     if absent := [layer for layer in layers if layer != 0]:
         raise ValueError(f"layers {absent}: {what} has the layer 0 alone")
