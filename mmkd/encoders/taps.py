@@ -57,7 +57,7 @@ class _Tap:
         found = output[0] if isinstance(output, tuple) else output
         self.kept = found if self.part is None else found.chunk(3, -1)[self.part]
 
-    def before(self, module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Any]) -> None:
+    def before(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Keep the first input."""
         self.kept = inputs[0] if inputs else next(iter(named.values()))
 

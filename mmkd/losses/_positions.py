@@ -42,6 +42,10 @@ class Positions:
         some = self.keep.any(1)
         return Positions(self.student[some], self.teacher[some], self.keep[some], self.grid)
 
+    def blanked(self) -> Positions:
+        """0 at every position that is not kept, whatever stands there."""
+        return Positions(blanked(self.student, self.keep), blanked(self.teacher, self.keep), self.keep, self.grid)
+
 
 def positions(student: Outputs, teacher: Outputs, modality: Modality, student_layer: Layer, layer: Layer) -> Positions:
     """A layer of each network, at the same positions, in at least float32.
