@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mmkd.config.layers import Layer
 from mmkd.config.looks import Look
 
 
@@ -68,7 +69,7 @@ class Outputs:
     speaks: [B], the network read at least one modality of this example; where False, nothing else is meaningful.
     words: [B, W], the words that its tokenizer kept.
     pooled: modality -> [B, D], with `has`: modality -> [B], the examples that have that modality.
-    hidden: modality -> layer -> Hidden.
+    hidden: modality -> layer -> Hidden; a layer is named as `mmkd.config.layers` says.
     fused: [B, D], the student's joint representation; None for a teacher that has none.
     projected: task -> [B, D], what the student puts before a head that it has taken from a teacher.
     looks: what the student says when a part of the batch is hidden from it, by the look that a loss asked for.
@@ -80,7 +81,7 @@ class Outputs:
     words: Tensor
     pooled: Mapping[str, Tensor] = field(default_factory=dict)
     has: Mapping[str, Tensor] = field(default_factory=dict)
-    hidden: Mapping[str, Mapping[int, Hidden]] = field(default_factory=dict)
+    hidden: Mapping[str, Mapping[Layer, Hidden]] = field(default_factory=dict)
     fused: Tensor | None = None
     projected: Mapping[str, Tensor] = field(default_factory=dict)
     looks: Mapping[Look, Outputs] = field(default_factory=dict)
@@ -103,13 +104,15 @@ class Mixed:
 class OutputShape:
     """Widths of a network's outputs, from which losses build their projections.
 
-    pooled: modality -> D. hidden: modality -> layer -> D; `depth`: modality -> number of layers. fused: D or None.
+    pooled: modality -> D. hidden: modality -> layer -> D; `depth`: modality -> number of blocks. fused: D or None.
+    heads: modality -> layer -> number of heads, which lie side by side in the D of a query, key or value.
     """
 
     pooled: Mapping[str, int]
-    hidden: Mapping[str, Mapping[int, int]]
+    hidden: Mapping[str, Mapping[Layer, int]]
     depth: Mapping[str, int]
     fused: int | None = None
+    heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def rows_of(level: str, batch: Batch, *outputs: Outputs) -> Tensor:

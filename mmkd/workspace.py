@@ -15,6 +15,7 @@ from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, Start, TextEncoder
 from mmkd.config.experiment import Experiment
 from mmkd.config.experiment import Student as StudentConfig
+from mmkd.config.layers import Layer
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.data.mix import Mix
 from mmkd.data.pixels import ImageReader
@@ -57,7 +58,7 @@ class Workspace:
 
         teachers: those whose heads it takes are among them.
         """
-        layers: dict[str, tuple[int, ...]] = {}
+        layers: dict[str, tuple[Layer, ...]] = {}
         for loss in self.experiment.losses.values():
             for modality, layer in loss.student_needs().layers:
                 if layer is not None:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmkd.cache.projection import Projection
+from mmkd.config.layers import Layer, layer_named
 from mmkd.types import Hidden, Outputs
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -106,10 +107,10 @@ def outputs_of(
     logits = found.get("logits", {})
     for task, top in found.get("top", {}).items():
         logits[task] = whole_logits(top.long(), logits[task], found["rest"][task], classes[task])
-    hidden: dict[str, dict[int, Hidden]] = {}
+    hidden: dict[str, dict[Layer, Hidden]] = {}
     for name, values in found.get("hidden", {}).items():
         modality, _, layer = name.partition(".")
-        hidden.setdefault(modality, {})[int(layer)] = Hidden(values, found["mask"][name], grids.get(name))
+        hidden.setdefault(modality, {})[layer_named(layer)] = Hidden(values, found["mask"][name], grids.get(name))
     return Outputs(
         logits=logits,
         speaks=stored["speaks"],

@@ -38,10 +38,14 @@ class Projection:
 
 
 def feature_widths(shape: OutputShape) -> dict[str, int]:
-    """Stored name of each feature -> its width."""
+    """Stored name of each feature that may be made narrower -> its width.
+
+    Queries, keys and values are none: their heads, which lie side by side, would run together.
+    """
     widths = {f"pooled.{modality}": width for modality, width in shape.pooled.items()}
     for modality, layers in shape.hidden.items():
-        widths |= {f"hidden.{modality}.{layer}": width for layer, width in layers.items()}
+        heads = shape.heads.get(modality, {})
+        widths |= {f"hidden.{modality}.{layer}": width for layer, width in layers.items() if layer not in heads}
     return widths if shape.fused is None else widths | {"fused": shape.fused}
 
 
@@ -50,11 +54,12 @@ def narrowed(shape: OutputShape, width: int) -> OutputShape:
     return OutputShape(
         pooled={modality: min(width, each) for modality, each in shape.pooled.items()},
         hidden={
-            modality: {layer: min(width, each) for layer, each in layers.items()}
-            for modality, layers in shape.hidden.items()
+            modality: {n: each if n in shape.heads.get(modality, {}) else min(width, each) for n, each in own.items()}
+            for modality, own in shape.hidden.items()
         },
         depth=shape.depth,
         fused=None if shape.fused is None else min(width, shape.fused),
+        heads=shape.heads,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmkd.config import plugins
 from mmkd.config.encoders import ImageEncoder, Images, Start, TextEncoder
 from mmkd.config.experiment import Experiment, Student
+from mmkd.config.layers import Layer, block_of
 from mmkd.config.live import Live
 from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
@@ -183,6 +184,13 @@ def _check_teachers(parts: Parts) -> Iterator[Problem]:
                 yield unknown(parts, path, "task", task)
             elif task in parts.tasks and parts.tasks[task].level == "word" and not teacher.over_words:
                 yield parts.problem(path, f"`{task}` is over words; expected tasks over examples of an image teacher")
+        section: object = teacher
+        if isinstance(section, TextEncoder | ImageEncoder) and (depth := section.blocks()) is not None:
+            kept = [layer for modality in teacher.modalities for layer in teacher.layers_of(modality)]
+            for layer in kept:
+                if (block := block_of(layer)) is not None and block >= depth:
+                    text = f"the teacher `{name}` has no layer {layer}; expected blocks from 0 to {depth - 1}"
+                    yield parts.problem(parts.find(("teachers", name, "layers"), layer), text)
         yield from _check_members(parts, name, teacher)
 
 
@@ -312,6 +320,33 @@ def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Itera
             found = "a head of its own" if own is None else f"that of `{own.teacher}`"
             text = f"the student has {found} for `{task}`; expected `student.heads: {{{task}: {{teacher: {teacher}}}}}`"
             yield parts.problem((*path, "kind"), text)
+    for modality, layer in needs.layers:
+        if layer is not None and (wrong := _lacking(parts.student, modality, layer)) is not None:
+            block = block_of(layer)
+            yield parts.problem(parts.find(path, layer if block is None else block, "student_layer", "pairs"), wrong)
+
+
+def _lacking(student: Student, modality: Modality, layer: Layer) -> str | None:
+    """Why the student does not have this layer, as far as its section says it."""
+    text, image, block = student.text, student.image, block_of(layer)
+    linear = (
+        (text is not None and text.bag is not None)
+        if modality == "text"
+        else (image is not None and image.pixels is not None)
+    )
+    if linear:
+        key = "text.bag" if modality == "text" else "image.pixels"
+        return None if layer == 0 else f"the student has no layer {layer}; `student.{key}` has the layer 0 alone"
+    depth = None
+    if modality == "text" and text is not None:
+        depth = text.blocks() if text.start is None else len(text.start.layers)
+    if modality == "image" and image is not None:
+        depth = (
+            image.encoder().blocks() if image.model is not None else len(image.start.layers) if image.start else None
+        )
+    if depth is None or block is None or block < depth:
+        return None
+    return f"the student has no layer {layer}; expected blocks from 0 to {depth - 1}"
 
 
 def _check_tasks(parts: Parts) -> Iterator[Problem]:

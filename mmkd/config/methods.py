@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from mmkd.config import plugins
+from mmkd.config.layers import attention_part
 from mmkd.config.plugin_base import LossConfig, TaskLossConfig, TeacherNeeds
+from mmkd.config.problems import listed
 from mmkd.config.schema import key_descriptions
 from mmkd.config.section import Section
 
@@ -107,11 +109,13 @@ def needs_of(config: type[LossConfig]) -> list[str]:
 
 def teacher_words(needs: TeacherNeeds, several: bool = False) -> str:
     """What is needed of one teacher. several: or of each of those in the same key."""
+    inner = [part for layer in needs.layers if (part := attention_part(layer)) is not None]
+    parts = list(dict.fromkeys({"query": "queries", "key": "keys", "value": "values"}[part] for _, part in inner))
     things = [
         *(["logits"] if needs.tasks else []),
         *(["a head of its own"] if needs.heads else []),
         *(["a pooled feature"] if needs.pooled else []),
-        *(["hidden layers"] if needs.layers else []),
+        *([listed(parts)] if parts else ["hidden layers"] if needs.layers else []),
     ]
     modality = "" if needs.modality is None else f" of {needs.modality}"
     return f"{' and '.join(things)}{modality} of {'each' if several else 'the'} teacher in `{needs.teacher}`"

@@ -8,14 +8,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
+from mmkd.config.layers import Block, Layer, inside
 from mmkd.config.looks import Look
 from mmkd.config.schedule import Coefficient
 from mmkd.config.section import Names, NonNegativeFloat, Plugin, PositiveFloat, PositiveInt, Section
 
 Modality = Literal["text", "image"]
 
-Layer = Annotated[int, Field(ge=0)]
 LayerPair = Annotated[tuple[Layer, Layer], Strict(False)]
+BlockPair = Annotated[tuple[Block, Block], Strict(False)]
 
 LogitsForm = Literal["classes", "labels", "value"]
 """What K logits say. classes: one of K holds, with the probabilities softmax(logits); labels: each of K holds or not,
@@ -24,7 +25,7 @@ whatever the others do, with the probabilities sigmoid(logits); value: K is 1, a
 
 @dataclass(frozen=True)
 class TeacherNeeds:
-    """What one loss asks of one teacher: logits for tasks, the pooled feature, and hidden layers by number.
+    """What one loss asks of one teacher: logits for tasks, the pooled feature, and layers by name.
 
     heads: tasks over examples of which it needs the teacher's own head, and the feature that the head reads.
     """
@@ -33,20 +34,20 @@ class TeacherNeeds:
     tasks: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     pooled: bool = False
-    layers: tuple[int, ...] = ()
+    layers: tuple[Layer, ...] = ()
     modality: Modality | None = None  # the teacher must read this modality; None: any
 
 
 @dataclass(frozen=True)
 class StudentNeeds:
-    """What one loss asks of the student: modalities that it must read, hidden layers (None: the last), further looks.
+    """What one loss asks of the student: modalities that it must read, layers (None: the last block), further looks.
 
     Each distinct look is one more pass of the student over each batch, whichever losses ask for it.
     head: a task, and the teacher whose head of it the student must have taken.
     """
 
     modalities: tuple[Modality, ...] = ()
-    layers: tuple[tuple[Modality, int | None], ...] = field(default=())
+    layers: tuple[tuple[Modality, Layer | None], ...] = field(default=())
     looks: tuple[Look, ...] = ()
     head: tuple[str, str] | None = None
 
@@ -129,8 +130,8 @@ class TeacherConfig(Plugin):
         """Other teachers of the experiment, whose voices it joins."""
         return ()
 
-    def layers_of(self, modality: Modality) -> tuple[int, ...]:
-        """The hidden layers of a modality that it keeps (block n, counted from 0)."""
+    def layers_of(self, modality: Modality) -> tuple[Layer, ...]:
+        """The layers of a modality that it keeps, as `mmkd.config.layers` names them."""
         return ()
 
     def files(self) -> dict[str, str]:
@@ -217,7 +218,8 @@ class SeveralTaughtLossConfig(TaskLossConfig):
 class LayerLossConfig(LossConfig):
     """A term between a hidden layer of the student and one of a teacher, of the same modality.
 
-    layer: the teacher's, counted from 0. student_layer: the student's; null is its last.
+    layer: the teacher's: a block's number, counted from 0, `embedding`, or the path of a module in its model.
+    student_layer: the student's; null is its last block.
     """
 
     teacher: str
@@ -237,7 +239,8 @@ class LayerLossConfig(LossConfig):
 class LayerPairsLossConfig(LossConfig):
     """A term over pairs of hidden layers, of the student and of a teacher, of the same modality.
 
-    pairs: of numbers, counted from 0: the student's layer, then the teacher's that it learns from.
+    pairs: the student's layer, then the teacher's that it learns from: numbers of blocks, counted from 0, `embedding`,
+        or paths of modules.
     """
 
     teacher: str
@@ -246,13 +249,40 @@ class LayerPairsLossConfig(LossConfig):
 
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """The teacher's layers."""
-        layers = tuple(sorted({layer for _, layer in self.pairs}))
+        layers = tuple(dict.fromkeys(layer for _, layer in self.pairs))
         return (TeacherNeeds(self.teacher, layers=layers, modality=self.modality),)
 
     def student_needs(self) -> StudentNeeds:
         """The student's layers."""
-        layers = sorted({layer for layer, _ in self.pairs})
+        layers = dict.fromkeys(layer for layer, _ in self.pairs)
         return StudentNeeds(modalities=(self.modality,), layers=tuple((self.modality, layer) for layer in layers))
+
+
+class BlockPairsLossConfig(LossConfig):
+    """A term over the self-attention of pairs of blocks, of the student and of a teacher, of the same modality.
+
+    pairs: of blocks, counted from 0: the student's, then the teacher's that it learns from. The teacher keeps the
+        latter's parts in its `layers`, as `5.query` and `5.key`.
+    parts: what is needed of a block's self-attention.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+
+    teacher: str
+    modality: Modality
+    pairs: Annotated[tuple[BlockPair, ...], Strict(False), Field(min_length=1)]
+
+    def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
+        """The parts of the teacher's blocks."""
+        blocks = dict.fromkeys(block for _, block in self.pairs)
+        layers = tuple(inside(block, part) for block in blocks for part in self.parts)
+        return (TeacherNeeds(self.teacher, layers=layers, modality=self.modality),)
+
+    def student_needs(self) -> StudentNeeds:
+        """The parts of the student's blocks."""
+        blocks = dict.fromkeys(block for block, _ in self.pairs)
+        layers = tuple((self.modality, inside(block, part)) for block in blocks for part in self.parts)
+        return StudentNeeds(modalities=(self.modality,), layers=layers)
 
 
 class WeightingConfig(Plugin):

@@ -12,9 +12,10 @@ from mmkd.encoders.vocabulary import Vocabulary
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mmkd.config.encoders import Bag
+    from mmkd.config.layers import Layer
     from mmkd.data.tokens import TextReader
 
 
@@ -22,8 +23,9 @@ class BagEncoder(nn.Module):
     """Words to features, of width `width`. Its one layer, 0, is the words' own vectors."""
 
     depth, layers = 1, (0,)
+    heads: Mapping[str, int] = {}
 
-    def __init__(self, config: Bag, reader: TextReader, layers: Sequence[int] = ()) -> None:
+    def __init__(self, config: Bag, reader: TextReader, layers: Sequence[Layer] = ()) -> None:
         """reader: encodes this encoder's texts. layers: the hidden layers to return.
 
         Raises ValueError for another layer than 0.
@@ -40,7 +42,7 @@ class BagEncoder(nn.Module):
         """From the ids of sub-tokens, [B, S], to their vectors, [B, S, E]."""
         return self.vectors
 
-    def width_of(self, layer: int) -> int:
+    def width_of(self, layer: Layer) -> int:
         """Width of the words."""
         return self.width
 
@@ -52,7 +54,7 @@ class BagEncoder(nn.Module):
         return Encoded(masked_mean(vectors, tokens.mask & (tokens.word >= 0)), {0: hidden})
 
 
-def require_one_layer(layers: Sequence[int], what: str) -> None:
+def require_one_layer(layers: Sequence[Layer], what: str) -> None:
     """Raises ValueError for another layer than 0."""
     if absent := [layer for layer in layers if layer != 0]:
         raise ValueError(f"layers {absent}: {what} has the layer 0 alone")

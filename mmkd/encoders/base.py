@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmkd.config.layers import Layer
 from mmkd.types import Hidden
 
 COMPILED: dict[str, Any] = {"dynamic": True, "options": {"fallback_random": True}}
@@ -16,4 +17,4 @@ class Encoded:
     """pooled: [B, D]. hidden: layer -> Hidden, the last layer and those asked for."""
 
     pooled: Tensor
-    hidden: dict[int, Hidden]
+    hidden: dict[Layer, Hidden]

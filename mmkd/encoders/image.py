@@ -11,8 +11,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmkd.config.layers import Layer
 from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
+from mmkd.encoders.taps import Taps, blocks_of, unfused_attention
 from mmkd.types import Hidden
 
 if TYPE_CHECKING:
@@ -20,14 +22,17 @@ if TYPE_CHECKING:
 
 
 class ImageEncoder(nn.Module):
-    """Pixels to features. Layer n is timm's n-th intermediate: a block of a transformer, a stage of a ConvNet."""
+    """Pixels to features. Layer n is timm's n-th intermediate: a block of a transformer, a stage of a ConvNet.
+
+    heads: name of each query, key and value that is returned -> its number of heads.
+    """
 
     model: Any  # timm's models share no typed base
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: Config, layers: Sequence[int] = ()) -> None:
-        """layers: the layers to return, beside the last.
+    def __init__(self, config: Config, layers: Sequence[Layer] = ()) -> None:
+        """layers: the layers to return, beside the last (`mmkd.config.layers`).
 
         Raises ValueError for a layer that the model does not have, or a name that timm does not know.
         """
@@ -38,16 +43,24 @@ class ImageEncoder(nn.Module):
         self.model.to(memory_format=self.memory_format)
         self.frozen_batch_norm = config.frozen_batch_norm
         self.depth = len(self.model.feature_info)
-        self.layers = sorted({*layers, self.depth - 1})
-        if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
+        numbers = [layer for layer in layers if isinstance(layer, int)]
+        self.blocks = sorted({*numbers, self.depth - 1})
+        names = sorted({layer for layer in layers if isinstance(layer, str)})
+        self.layers: list[Layer] = [*self.blocks, *names]
+        if absent := [layer for layer in numbers if not 0 <= layer < self.depth]:
             raise ValueError(f"layers {absent}: {config.model} has the layers 0 to {self.depth - 1}")
         stated = self.model.pretrained_cfg
         for name, values in (("mean", config.mean or stated["mean"]), ("std", config.std or stated["std"])):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self._taps = Taps(self.model, names, self.depth)
+        self.heads = self._taps.heads
+        pixels = torch.zeros(1, 3, config.size, config.size, dtype=torch.uint8)
+        encoded = self._without_trace(pixels)
         # timm states the width before the head, and some heads widen it.
-        self.width: int = self._without_trace(
-            torch.zeros(1, 3, config.size, config.size, dtype=torch.uint8)
-        ).pooled.shape[1]
+        self.width: int = encoded.pooled.shape[1]
+        self._widths = {name: encoded.hidden[name].values.shape[-1] for name in names}
+        for block in self._taps.attention_blocks():
+            self._check_attention(pixels, block)
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Training mode, in which frozen batch norms still use their stored statistics."""
@@ -90,8 +103,10 @@ class ImageEncoder(nn.Module):
 
     def _encode_all(self, pixels: Tensor) -> Encoded:
         scaled = (pixels.contiguous(memory_format=self.memory_format).float() / 255 - self.mean) / self.std
-        features, maps = self.model.forward_intermediates(scaled, indices=list(self.layers), output_fmt="NCHW")
-        hidden = {layer: _positions(grid) for layer, grid in zip(self.layers, maps, strict=True)}
+        features, maps = self.model.forward_intermediates(scaled, indices=list(self.blocks), output_fmt="NCHW")
+        hidden: dict[Layer, Hidden] = {n: _positions(grid) for n, grid in zip(self.blocks, maps, strict=True)}
+        for name, values in self._taps.take().items():
+            hidden[name] = self._tapped(name, values, maps[-1].shape[2:])
         return Encoded(self.model.forward_head(features, pre_logits=True), hidden)
 
     @torch.no_grad()
@@ -104,8 +119,37 @@ class ImageEncoder(nn.Module):
         hidden = {n: Hidden(h.values[:0], h.mask[:0], h.grid) for n, h in encoded.hidden.items()}
         return Encoded(encoded.pooled[:0], hidden)
 
-    def width_of(self, layer: int) -> int:
+    def _tapped(self, name: Layer, values: Tensor, grid: Sequence[int]) -> Hidden:
+        """A module's output by position. grid: of the last layer, which tokens in a row have too."""
+        if values.ndim == 4:
+            # Some of timm's networks keep their channels last.
+            in_front = getattr(self.model, "output_fmt", "NCHW") == "NCHW"
+            return _positions(values if in_front else rearrange(values, "b h w d -> b d h w"))
+        before = values.shape[1] - grid[0] * grid[1] if values.ndim == 3 else -1
+        if before not in (0, getattr(self.model, "num_prefix_tokens", 0)):
+            raise ValueError(
+                f"layer {name}: of an image with {grid[0]} x {grid[1]} positions it has the shape "
+                f"{list(values.shape)}; expected a token for each, or a map [B, D, h, w]"
+            )
+        patches = values[:, before:]  # what stands before them, a class token for instance, is no position
+        return _positions(rearrange(patches, "b (h w) d -> b d h w", h=grid[0]))
+
+    @torch.no_grad()
+    def _check_attention(self, pixels: Tensor, block: int) -> None:
+        training = self.training
+        self.eval()
+        noise = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(0))  # equal patches would say less
+        with unfused_attention(blocks_of(self.model, self.depth)[block]) as own:
+            self.model.forward_features(noise)
+        self.train(training)
+        if own.kept is None:
+            raise ValueError(f"layer {block}: the block computes no attention")
+        self._taps.require_whole_attention(self._taps.take(), block, own.kept)
+
+    def width_of(self, layer: Layer) -> int:
         """Width of a layer's positions."""
+        if isinstance(layer, str):
+            return self._widths[layer]
         return int(self.model.feature_info[layer]["num_chs"])
 
 

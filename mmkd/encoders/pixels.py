@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,7 @@ from mmkd.types import Hidden
 
 if TYPE_CHECKING:
     from mmkd.config.encoders import Pixels, StudentImage
+    from mmkd.config.layers import Layer
 
 MIDDLE = (0.5, 0.5, 0.5)
 """Mean and deviation of pixels in 0..1, where the experiment states none."""
@@ -23,10 +24,11 @@ class PixelEncoder(nn.Module):
     """Pixels to features, of width `width`. Its one layer, 0, is the features as one position."""
 
     depth, layers = 1, (0,)
+    heads: Mapping[str, int] = {}
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: Pixels, images: StudentImage, layers: Sequence[int] = ()) -> None:
+    def __init__(self, config: Pixels, images: StudentImage, layers: Sequence[Layer] = ()) -> None:
         """images: for their normalisation. layers: the hidden layers to return.
 
         Raises ValueError for another layer than 0.
@@ -39,7 +41,7 @@ class PixelEncoder(nn.Module):
         for name, values in (("mean", images.mean or MIDDLE), ("std", images.std or MIDDLE)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
-    def width_of(self, layer: int) -> int:
+    def width_of(self, layer: Layer) -> int:
         """Width of the features."""
         return self.width
 

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 from transformers.utils import ModelOutput
 
+from mmkd.config.layers import Layer
 from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
 from mmkd.encoders.prefix import Prefix
+from mmkd.encoders.taps import Taps
 from mmkd.encoders.vocabulary import with_vocabulary
 from mmkd.types import Hidden, Tokens
 
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(nn.Module):
-    """Words to features. `depth` blocks of width `width`; layer n is the output of block n, counted from 0."""
+    """Words to features. `depth` blocks of width `width`; layer n is the output of block n, counted from 0.
 
-    def __init__(self, config: Config, reader: TextReader, layers: Sequence[int] = ()) -> None:
-        """reader: encodes this encoder's texts. layers: the hidden layers to return, beside the last.
+    heads: name of each query, key and value that is returned -> its number of heads.
+    """
+
+    def __init__(self, config: Config, reader: TextReader, layers: Sequence[Layer] = ()) -> None:
+        """reader: encodes this encoder's texts. layers: the layers to return, beside the last (`mmkd.config.layers`).
 
         Raises ValueError for a layer that the model does not have, texts longer than it can read, and a model that
         padding reaches.
@@ -42,11 +47,17 @@ class TextEncoder(nn.Module):
         with_vocabulary(self.model, self.model.get_input_embeddings())
         self.depth: int = self.model.config.num_hidden_layers
         self.width: int = self.model.config.hidden_size
-        if absent := [layer for layer in layers if not 0 <= layer < self.depth]:
+        numbers = [layer for layer in layers if isinstance(layer, int)]
+        if absent := [layer for layer in numbers if not 0 <= layer < self.depth]:
             raise ValueError(f"layers {absent}: this text encoder has the layers 0 to {self.depth - 1}")
-        self.layers = sorted({*layers, self.depth - 1})
+        self.blocks = sorted({*numbers, self.depth - 1})
+        names = sorted({layer for layer in layers if isinstance(layer, str)})
+        self.layers: list[Layer] = [*self.blocks, *names]
+        self._taps = Taps(self.model, names, self.depth)
+        self.heads = self._taps.heads
         self._check_length(reader)
         self._check_padding(reader)
+        self._widths = self._check_taps(reader)
 
     @torch.no_grad()
     def _check_length(self, reader: TextReader) -> None:
@@ -87,9 +98,35 @@ class TextEncoder(nn.Module):
         found: nn.Module = self.model.get_input_embeddings()
         return found
 
-    def width_of(self, layer: int) -> int:
+    @torch.no_grad()
+    def _check_taps(self, reader: TextReader) -> dict[Layer, int]:
+        """The width of each layer that has a name."""
+        if len(self.layers) == len(self.blocks):
+            return {}
+        training, fused = self.model.training, self.model.config._attn_implementation
+        self.model.eval()
+        # Other tokens at each place: scores of equal ones would say less.
+        ids = torch.tensor([[n for n in range(7) if n != reader.padding][: min(6, reader.max_tokens)]])
+        blocks = self._taps.attention_blocks()
+        if blocks:
+            self.model.set_attn_implementation("eager")  # the fused one computes no probabilities
+        try:
+            attentions = self.model(input_ids=ids, output_attentions=bool(blocks)).attentions
+        finally:
+            self.model.set_attn_implementation(fused)
+            self.model.train(training)
+        said = self._taps.take()
+        for name, values in said.items():
+            if values.ndim != 3 or values.shape[:2] != ids.shape:
+                shape, wanted = list(values.shape), [*ids.shape, "D"]
+                raise ValueError(f"layer {name}: of {ids.shape[1]} tokens it has the shape {shape}; expected {wanted}")
+        for block in blocks:
+            self._taps.require_whole_attention(said, block, attentions[block])
+        return {name: values.shape[-1] for name, values in said.items()}
+
+    def width_of(self, layer: Layer) -> int:
         """Width of a layer's words."""
-        return self.width
+        return self._widths[layer] if isinstance(layer, str) else self.width
 
     def compile_network(self) -> None:
         """Have `torch.compile` make the forward pass of the transformer, for batches of any shape."""
@@ -133,7 +170,8 @@ class TextEncoder(nn.Module):
         out = self._read(tokens.ids, tokens.mask.long())
         weights, kept = word_weights(tokens.word, words, self.pooling)
         last = out.last_hidden_state  # some models normalise it once more than their last hidden state
-        layers = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.layers}
+        blocks = {n: last if n == self.depth - 1 else out.hidden_states[n + 1] for n in self.blocks}
+        layers: dict[Layer, Tensor] = {**blocks, **self._taps.take()}
         hidden = {n: Hidden(to_words(weights, values), kept) for n, values in layers.items()}
         return Encoded(masked_mean(last, tokens.mask), hidden)
 

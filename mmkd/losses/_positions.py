@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from mmkd.config.layers import Layer
 from mmkd.config.plugin_base import LayerLossConfig, LayerPairsLossConfig, Modality
 from mmkd.losses import base
 from mmkd.losses._math import full_precision
@@ -41,8 +42,12 @@ class Positions:
         some = self.keep.any(1)
         return Positions(self.student[some], self.teacher[some], self.keep[some], self.grid)
 
+    def blanked(self) -> Positions:
+        """0 at every position that is not kept, whatever stands there."""
+        return Positions(blanked(self.student, self.keep), blanked(self.teacher, self.keep), self.keep, self.grid)
 
-def positions(student: Outputs, teacher: Outputs, modality: Modality, student_layer: int, layer: int) -> Positions:
+
+def positions(student: Outputs, teacher: Outputs, modality: Modality, student_layer: Layer, layer: Layer) -> Positions:
     """A layer of each network, at the same positions, in at least float32.
 
     Raises ValueError when positions differ in number and have no grid.
@@ -93,7 +98,7 @@ class LayerLoss(base.Loss):
         super().__init__(config, setting)
         modality = config.modality
         last = setting.student.depth[modality] - 1
-        self.student_layer = last if config.student_layer is None else config.student_layer
+        self.student_layer: Layer = last if config.student_layer is None else config.student_layer
         self.width = setting.student.hidden[modality][self.student_layer]
         self.teacher_width = setting.teachers[config.teacher].hidden[modality][config.layer]
 

@@ -2,8 +2,8 @@
 
 Jiao et al. 2020: MSE(H_S W, H_T), summed over layer pairs; W has no bias, and the paper gives it no index, so pairs of
 the same widths share it. MSE is the mean per element, of the words that both tokenizers kept: the authors' code leaves
-padding in, and adds a bias. `hint` is the case of one pair, with a bias. The term over the embeddings (eq. 9) and the
-one over attention matrices (eq. 7) are not part of this one.
+padding in, and adds a bias. `hint` is the case of one pair, with a bias. The term over the embeddings (eq. 9) is
+`tinybert_embedding`, the one over attention matrices (eq. 7) is `tinybert_attention`.
 """
 
 from __future__ import annotations

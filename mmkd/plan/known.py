@@ -15,6 +15,7 @@ from torch import Tensor
 from mmkd import checkpoint
 from mmkd.cache.entry import MANIFEST, key_of
 from mmkd.cache.packing import DTYPES, Flat, Packing, flatten
+from mmkd.cache.projection import feature_widths
 from mmkd.cache.store import packing_of, parts_of
 from mmkd.config.plugin_base import Finetune
 from mmkd.data.corpus import Corpus, Readers
@@ -25,9 +26,6 @@ from mmkd.teach import Prepared, prepare, untrained
 from mmkd.teachers.base import Teacher
 from mmkd.types import Outputs
 from mmkd.workspace import Workspace
-
-FEATURES = ("pooled", "hidden", "fused")
-"""Names of what `train.cache_features` makes narrower."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +85,22 @@ def in_cache(workspace: Workspace, known: Known, split: DataSplit, dtype: str) -
 
 @dataclass(frozen=True)
 class Storing:
-    """How a teacher's outputs are stored. width: to which wider features are projected; None: as they are."""
+    """How a teacher's outputs are stored. width: to which wider features are projected; None: as they are.
+
+    features: names of what can be projected.
+    """
 
     packing: Packing
     width: int | None
+    features: frozenset[str]
 
     @classmethod
     def of(cls, workspace: Workspace, teacher: Teacher, corpus: Corpus) -> Storing:
         """As the experiment says. corpus: rows of it."""
         features = workspace.experiment.train.cache_features
         making = replace(making_of(workspace, lambda done, total: None), features=None)  # a fit would be written
-        return cls(packing_of(teacher, {}, corpus, making), None if features is None else features.width)
+        width = None if features is None else features.width
+        return cls(packing_of(teacher, {}, corpus, making), width, frozenset(feature_widths(teacher.shape)))
 
     def arrays(self, outputs: Outputs, dtype: str, rows: int, words: int, parts: int) -> tuple[ArrayPlan, ...]:
         """What is stored of so many rows and words, kept in so many parts, each with the offsets of its own rows."""
@@ -105,7 +108,7 @@ class Storing:
         for name, flat in self._packed(outputs).items():
             kept = DTYPES[dtype] if flat.values.is_floating_point() else flat.values.dtype
             shape = tuple(flat.values.shape[1:])
-            if self.width is not None and name.partition(".")[0] in FEATURES:
+            if self.width is not None and name in self.features:
                 shape = (*shape[:-1], min(shape[-1], self.width))
             size = math.prod(shape) * kept.itemsize * (words if flat.ragged else rows)
             per: Literal["row", "word"] = "word" if flat.ragged else "row"

@@ -16,6 +16,7 @@ from mmkd.arrays import file_hash
 from mmkd.checkpoint import CheckpointError
 from mmkd.config import plugins
 from mmkd.config.experiment import Student as Config
+from mmkd.config.layers import Layer
 from mmkd.config.local import local_path
 from mmkd.config.plugin_base import Modality
 from mmkd.data.corpus import Readers
@@ -43,7 +44,7 @@ class Stored:
     sha256: str
     taken: dict[str, int]
 
-    def student(self, layers: Mapping[str, tuple[int, ...]]) -> Student:
+    def student(self, layers: Mapping[str, tuple[Layer, ...]]) -> Student:
         """The student with its weights. layers: modality -> hidden layers to return beside the last.
 
         Raises CheckpointError when its weights were changed since, or do not suit this version's student.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.experiment import Student as Config
+from mmkd.config.layers import Layer
 from mmkd.data.corpus import Readers
 from mmkd.data.tokens import TextReader
 from mmkd.encoders.bag import BagEncoder
@@ -38,7 +39,7 @@ class Student(nn.Module):
         config: Config,
         tasks: Mapping[str, Task],
         readers: Readers,
-        layers: Mapping[str, tuple[int, ...]],
+        layers: Mapping[str, tuple[Layer, ...]],
         taken: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """config: without `start`, which is resolved before. layers: modality -> hidden layers beside the last.
@@ -73,6 +74,7 @@ class Student(nn.Module):
             hidden={name: {n: module.width_of(n) for n in module.layers} for name, module in encoders.items()},
             depth={name: module.depth for name, module in encoders.items()},
             fused=width,
+            heads={name: module.heads for name, module in encoders.items()},
         )
 
     def forward(self, batch: Batch) -> Outputs:
@@ -126,11 +128,11 @@ class Student(nn.Module):
         return self.dropout(self.word(last.values)), kept
 
 
-def _text_encoder(config: StudentText, reader: TextReader, layers: tuple[int, ...]) -> TextEncoder | BagEncoder:
+def _text_encoder(config: StudentText, reader: TextReader, layers: tuple[Layer, ...]) -> TextEncoder | BagEncoder:
     return TextEncoder(config, reader, layers) if config.bag is None else BagEncoder(config.bag, reader, layers)
 
 
-def _image_encoder(config: StudentImage, layers: tuple[int, ...]) -> ImageEncoder | PixelEncoder:
+def _image_encoder(config: StudentImage, layers: tuple[Layer, ...]) -> ImageEncoder | PixelEncoder:
     if config.pixels is None:
         return ImageEncoder(config.encoder(), layers)
     return PixelEncoder(config.pixels, config, layers)

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mmkd.config.encoders import Channels, TextEncoder
+from mmkd.config.layers import Layer
 from mmkd.config.local import local_path
 from mmkd.config.plugin_base import Finetune, Modality, TeacherConfig
 from mmkd.config.section import Integers
@@ -99,7 +100,9 @@ class Teacher(Base):
         self.dropout = nn.Dropout(config.dropout)
         width = self._text_width(reader)
         self.heads = heads(tasks, 2 * width, int(towers["text"].hidden_size))
-        hidden = {m: dict.fromkeys(config.layers_of(m), int(towers[m].hidden_size)) for m in config.modalities}
+        hidden: dict[str, dict[Layer, int]] = {
+            m: dict.fromkeys(config.layers_of(m), int(towers[m].hidden_size)) for m in config.modalities
+        }
         self.shape = OutputShape({"text": width, "image": width}, {m: hidden[m] for m in config.modalities}, depth)
 
     @classmethod
@@ -123,7 +126,7 @@ class Teacher(Base):
         example = side_by_side(pooled, there, self.config.modalities)
         last = to_words(weights, texts.last_hidden_state)
         logits = apply_heads(self.heads, self.tasks, self.dropout(example), self.dropout(last))
-        hidden = {
+        hidden: dict[str, dict[Layer, Hidden]] = {
             "text": {
                 n: Hidden(to_words(weights, texts.hidden_states[n + 1]), kept) for n in self.config.layers_of("text")
             },

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from mmkd.config.encoders import TextEncoder as TextEncoderConfig
+from mmkd.config.layers import Layer, Layers
 from mmkd.config.plugin_base import Finetune, Modality, TeacherConfig
-from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
 from mmkd.data.tokens import text_reader
 from mmkd.encoders.text import TextEncoder
@@ -22,12 +22,15 @@ from mmkd.types import Batch, Outputs, OutputShape
 
 
 class Config(TextEncoderConfig, TeacherConfig):
-    """layers: the hidden layers to keep. dropout: before the heads, while the teacher is fine-tuned."""
+    """layers: to keep, as `mmkd.config.layers` names them.
+
+    dropout: before the heads, while the teacher is fine-tuned.
+    """
 
     own_heads: ClassVar[bool] = True
 
     kind: Literal["hf_text"] = "hf_text"
-    layers: Integers = ()
+    layers: Layers = ()
     finetune: Finetune = Finetune()
     dropout: float = 0.1
 
@@ -41,8 +44,8 @@ class Config(TextEncoderConfig, TeacherConfig):
         """Its new heads, and the encoder with them."""
         return self.finetune
 
-    def layers_of(self, modality: Modality) -> tuple[int, ...]:
-        """Blocks, by word."""
+    def layers_of(self, modality: Modality) -> tuple[Layer, ...]:
+        """Blocks and what is inside them, by word."""
         return self.layers if modality == "text" else ()
 
 
@@ -66,9 +69,9 @@ class Teacher(Base):
         self.dropout = nn.Dropout(config.dropout)
         self.heads = heads(tasks, self.encoder.width)
         width = self.encoder.width
-        self.shape = OutputShape(
-            {"text": width}, {"text": dict.fromkeys(config.layers, width)}, {"text": self.encoder.depth}
-        )
+        hidden = {layer: self.encoder.width_of(layer) for layer in config.layers}
+        depth, of_attention = {"text": self.encoder.depth}, {"text": self.encoder.heads}
+        self.shape = OutputShape({"text": width}, {"text": hidden}, depth, heads=of_attention)
 
     def forward(self, batch: Batch) -> Outputs:
         """Logits, the mean of the last layer's sub-tokens as pooled feature, and the layers kept, by word."""

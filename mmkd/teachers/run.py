@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, Strict
 
 from mmkd.checkpoint import CheckpointError
+from mmkd.config.layers import Layer, Layers
 from mmkd.config.plugin_base import Modality, TeacherConfig
-from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
 from mmkd.heads import TaughtHead, taught_heads
 from mmkd.student.stored import find_student
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Config(TeacherConfig):
     """run: folder of one seed of a run, or the record in it, from the working folder or below MMKD_DATA.
 
-    reads: the modalities that the run's student reads. layers: hidden layers to keep, by modality.
+    reads: the modalities that the run's student reads. layers: to keep, by modality, as
+    `mmkd.config.layers` names them.
     """
 
     own_heads: ClassVar[bool] = True
@@ -36,15 +37,15 @@ class Config(TeacherConfig):
     kind: Literal["run"] = "run"
     run: str
     reads: Annotated[tuple[Modality, ...], Strict(False), Field(min_length=1)]
-    layers: dict[Modality, Integers] = {}
+    layers: dict[Modality, Layers] = {}
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """As stated."""
         return self.reads
 
-    def layers_of(self, modality: Modality) -> tuple[int, ...]:
-        """Blocks of that modality's encoder."""
+    def layers_of(self, modality: Modality) -> tuple[Layer, ...]:
+        """Blocks of that modality's encoder and what is inside them."""
         return self.layers.get(modality, ())
 
     def files(self) -> dict[str, str]:
@@ -74,11 +75,11 @@ class Teacher(Base):
             stored.require_same(task, ours, f"teachers.{name}.tasks")
         self.student: Student = stored.student({modality: config.layers_of(modality) for modality in config.reads})
         shape = self.student.shape
-        hidden: dict[str, dict[int, int]] = {
+        hidden: dict[str, dict[Layer, int]] = {
             modality: {layer: shape.hidden[modality][layer] for layer in config.layers_of(modality)}
             for modality in config.reads
         }
-        self.shape = OutputShape(shape.pooled, hidden, shape.depth, shape.fused)
+        self.shape = OutputShape(shape.pooled, hidden, shape.depth, shape.fused, shape.heads)
 
     @classmethod
     def readers_of(cls, config: Config, name: str, texts: Texts, folder: Path) -> Readers:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mmkd.config.encoders import ImageEncoder as ImageEncoderConfig
+from mmkd.config.layers import Layer, Layers
 from mmkd.config.plugin_base import Finetune, Modality, TeacherConfig
-from mmkd.config.section import Integers
 from mmkd.data.corpus import Readers
 from mmkd.data.pixels import ImageReader
 from mmkd.encoders.image import ImageEncoder
@@ -23,12 +23,15 @@ from mmkd.types import Batch, Outputs, OutputShape
 
 
 class Config(ImageEncoderConfig, TeacherConfig):
-    """layers: the hidden layers to keep. dropout: before the heads, while the teacher is fine-tuned."""
+    """layers: to keep, as `mmkd.config.layers` names them.
+
+    dropout: before the heads, while the teacher is fine-tuned.
+    """
 
     own_heads: ClassVar[bool] = True
 
     kind: Literal["timm"] = "timm"
-    layers: Integers = ()
+    layers: Layers = ()
     finetune: Finetune = Finetune()
     dropout: float = 0.1
 
@@ -42,8 +45,8 @@ class Config(ImageEncoderConfig, TeacherConfig):
         """Its new heads, and the encoder with them."""
         return self.finetune
 
-    def layers_of(self, modality: Modality) -> tuple[int, ...]:
-        """timm's intermediates, by position of the image."""
+    def layers_of(self, modality: Modality) -> tuple[Layer, ...]:
+        """timm's intermediates and what is inside them, by position of the image."""
         return self.layers if modality == "image" else ()
 
 
@@ -70,6 +73,7 @@ class Teacher(Base):
             {"image": self.encoder.width},
             {"image": {layer: self.encoder.width_of(layer) for layer in config.layers}},
             {"image": self.encoder.depth},
+            heads={"image": self.encoder.heads},
         )
 
     def forward(self, batch: Batch) -> Outputs:

@@ -41,7 +41,7 @@ def view_of(corpus: Corpus, number: int) -> Corpus:
     return Corpus(splits, FORMS, corpus.readers)
 
 
-def text_teacher(corpus: Corpus, layers: tuple[int, ...] = (0,), name: str = "bert") -> Teacher:
+def text_teacher(corpus: Corpus, layers: tuple[int | str, ...] = (0,), name: str = "bert") -> Teacher:
     torch.manual_seed(0)
     config = hf_text.Config(**TEXT, tasks=["mood", "ner"], layers=layers)
     tasks = {name: TASKS[name] for name in config.tasks}

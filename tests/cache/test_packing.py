@@ -178,6 +178,22 @@ def test_all_splits_and_views_share_one_projection(tmp_path: Path, kind: str):
         torch.testing.assert_close(said @ joined.solution, told, rtol=1e-3, atol=1e-3)
 
 
+def test_heads_do_not_run_together(tmp_path: Path):
+    """What is tapped is stored as any feature, by word; queries and keys alone are never projected."""
+    corpus = corpus_of(tmp_path)
+    teacher = text_teacher(corpus, ("embedding", "1.query", "1.key"))
+    cached = store(teacher, corpus, tmp_path / "cache", features=Features(kind="pca", width=8))
+    assert cached.shape.hidden == {"text": {"embedding": 8, "1.query": 16, "1.key": 16}}
+    assert cached.shape.heads == {"text": {"1.query": 2, "1.key": 2}}
+    batch = everything(corpus)
+    live, told = teacher(batch).hidden["text"], cached(batch).hidden["text"]
+    assert told["embedding"].values.shape[-1] == 8
+    for layer in ("1.query", "1.key"):
+        mask = live[layer].mask
+        assert told[layer].mask.tolist() == mask.tolist()
+        torch.testing.assert_close(told[layer].values[mask], live[layer].values[mask], rtol=1e-5, atol=1e-5)
+
+
 def test_narrow_features_stay_as_they_are(tmp_path: Path):
     corpus = corpus_of(tmp_path)
     teacher = text_teacher(corpus)

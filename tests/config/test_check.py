@@ -27,7 +27,10 @@ TEXT_START = "student.text={{model: null, start: {{teacher: {}, layers: {}}}}}"
 RUN_START = "student={{text: null, image: null, start: {{run: {}, reads: {}}}}}"
 PREFIX = "student.adapt.{}={{kind: prefix, tokens: 4}}"
 IMAGE_START = "student.image={{model: null, start: {{teacher: {}, layers: {}}}, size: {}}}"
-SMALL_BERT = "teachers.bert={model: null, architecture: {model_type: bert, num_hidden_layers: 3}, vocabulary: 100}"
+SCORES = "losses.scores={{kind: tinybert_attention, teacher: bert, modality: text, pairs: [[{}, 1]]}}"
+SMALL_STUDENT = "student.text={model: null, architecture: {model_type: bert, num_hidden_layers: 2}, vocabulary: 100}"
+BERT_OF_3 = "teachers.bert={model: null, architecture: {model_type: bert, num_hidden_layers: 3}, vocabulary: 100}"
+SMALL_BERT = f"{BERT_OF_3[:-1]}, layers: [2]}}"
 
 # Overrides, and what they make wrong: the key and words of the message.
 CASES = [
@@ -38,6 +41,17 @@ CASES = [
     (["losses.bert_ner.teacher=brt"], [("losses.bert_ner.teacher", "unknown teacher `brt`; ...mean `bert`?")]),
     (["losses.bert_ner.teacher=vit"], [("losses.bert_ner.task", "no head for `ner`; ...teachers.vit.tasks")]),
     (["losses.features.layer=10"], [("losses.features.layer", "`vit` does not keep layer 10; ...(11)")]),
+    (["losses.features.layer=blocks.3.mlp"], [("losses.features.layer", "keep layer blocks.3.mlp; ...vit.layers")]),
+    ([SCORES.format(5), SMALL_BERT], [("losses.scores", "`bert` does not keep layer 1.key; ...teachers.bert.layers"),
+                                      ("losses.scores", "`bert` does not keep layer 1.query")]),
+    ([BERT_OF_3, "teachers.bert.layers=[3, 3.query, embedding]"],
+     [("teachers.bert.layers.0", "no layer 3; expected blocks from 0 to 2"),
+      ("teachers.bert.layers.1", "no layer 3.query")]),
+    ([SCORES.format(2), BERT_OF_3, "teachers.bert.layers=[1.query, 1.key]", SMALL_STUDENT],
+     [("losses.scores.pairs.0.0", "the student has no layer 2.key; expected blocks from 0 to 1"),
+      ("losses.scores.pairs.0.0", "the student has no layer 2.query")]),
+    (["losses.features.student_layer=embedding", "student.image={model: null, pixels: {}}"],
+     [("losses.features.student_layer", "no layer embedding; `student.image.pixels` has the layer 0 alone")]),
     (["losses.features.teacher=bert", "losses.features.layer=5"],
      [("losses.features.teacher", "`bert` reads text; expected one that reads image")]),
     ([PAIR.format("bert", "bert")], [("losses.pair.image", "`bert` reads text; expected one that reads image")]),
@@ -106,7 +120,8 @@ CASES = [
     ([TEXT_START.format("bert", "[2]"), SMALL_BERT], []),
     ([IMAGE_START.format("bert", "[0]", 224)],
      [("student.image.start.teacher", "`bert` is of the kind hf_text; expected...a timm model")]),
-    ([IMAGE_START.format("vit", "[0, 4]", 64), "teachers.vit.options={depth: 4}"],
+    ([IMAGE_START.format("vit", "[0, 4]", 64), "teachers.vit={options: {depth: 4}, layers: [3]}",
+      "losses.features.layer=3"],
      [("student.image.size", "found 64; the teacher `vit` reads images of 224"),
       ("student.image.start.layers", "the teacher `vit` has no block 4; expected blocks from 0 to 3")]),
     (["losses.sentiment={kind: mutual, task: sentiment}", "losses.vit_sentiment=null"],

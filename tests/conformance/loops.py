@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from conformance.scene import Scene
+from mmkd.config.layers import Layer
 
 Row = list[Tensor]
 
@@ -118,7 +119,7 @@ def mean(values: Sequence[Tensor]) -> Tensor:
 
 
 def kept_positions(
-    scene: Scene, teacher: str, modality: str, student_layer: int, layer: int
+    scene: Scene, teacher: str, modality: str, student_layer: Layer, layer: Layer
 ) -> dict[int, list[tuple[int, Row, Row]]]:
     """Example -> (place, student's features, teacher's without a gradient), at each position that both have.
 
@@ -144,7 +145,9 @@ def kept_positions(
     return found
 
 
-def position_rows(scene: Scene, teacher: str, modality: str, student_layer: int, layer: int) -> list[tuple[Row, Row]]:
+def position_rows(
+    scene: Scene, teacher: str, modality: str, student_layer: Layer, layer: Layer
+) -> list[tuple[Row, Row]]:
     """The student's and the teacher's features of every example, at each position that both have."""
     kept = kept_positions(scene, teacher, modality, student_layer, layer)
     return [(row, target) for rows in kept.values() for _, row, target in rows]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from mmkd.config.layers import EMBEDDING, KEY, QUERY, VALUE, Layer, inside
 from mmkd.config.looks import Look
 from mmkd.heads import taught_heads
 from mmkd.losses.base import Setting
@@ -20,6 +21,9 @@ from mmkd.tasks import classify, multilabel, ordinal, regress, tag
 from mmkd.types import Batch, Hidden, Outputs, OutputShape
 
 B, W, WIDTH = 7, 4, 5
+HEADS = 2
+ATTENTION = {"student": {"text": 4, "image": 4}, "bert": {"text": 8}, "vit": {"image": 4}}
+"""Width of queries, keys and values, of those that have some, in both of their blocks; embeddings are as wide."""
 CLASSES = {"sentiment": 3, "risk": 4, "ner": 3}
 LOGITS = {**CLASSES, "topics": 3, "stress": 1}
 WIDTHS = {"student": {"text": 4, "image": 3}, "bert": {"text": 6}, "vit": {"image": 2}, "clip": {"text": 3, "image": 3}}
@@ -81,11 +85,15 @@ def make_scene(
     generator = torch.Generator().manual_seed(seed)
     pick = torch.tensor(examples, dtype=torch.long)
     lower = torch.Generator().manual_seed(seed + 1)
+    inner = torch.Generator().manual_seed(seed + 2)
     leaves: dict[str, Tensor] = {}
     taught: dict[str, Tensor] = {}
 
-    def tensor(owner: str, name: str, keep: Tensor, *shape: int, source: torch.Generator = generator) -> Tensor:
-        values = torch.randn(*shape, generator=source, dtype=torch.float64) * scale
+    def tensor(
+        owner: str, name: str, keep: Tensor, *shape: int, source: torch.Generator = generator, root: bool = False
+    ) -> Tensor:
+        """root: of what is multiplied by its like, so that the products have the scale."""
+        values = torch.randn(*shape, generator=source, dtype=torch.float64) * (scale**0.5 if root else scale)
         if constant:
             values = torch.full_like(values, 0.7)
         values[~keep] = filler
@@ -132,6 +140,13 @@ def make_scene(
                 mask = torch.ones(len(pick), count, dtype=torch.bool)
                 layers = ((LOWER_LAYERS[owner], below), (LAYERS[owner], values))
                 hidden[m] = {layer: Hidden(own, mask, GRIDS[owner]) for layer, own in layers}
+        for m, width in ATTENTION.get(owner, {}).items():
+            keep, grid = (words[owner], None) if m == "text" else (has[m], GRIDS[owner])
+            count = W if grid is None else math.prod(grid)
+            mask = words[owner][pick] if grid is None else torch.ones(len(pick), count, dtype=torch.bool)
+            for name in (EMBEDDING, *attention_of(owner)):
+                values = tensor(owner, f"{name}_{m}", keep, B, count, width, source=inner, root=name != EMBEDDING)
+                hidden[m][name] = Hidden(values, mask, grid)
         fused = tensor(owner, "fused", speaks, B, WIDTH) if owner == "student" else None
         own = {m: has[m][pick].clone() for m in modalities}
         widths = {task: POOLED[teacher] * len(WIDTHS[teacher]) for task, teacher in TAKEN.items()}
@@ -183,6 +198,11 @@ def make_scene(
     return Scene(batch, student, teachers, setting(), leaves, taught)
 
 
+def attention_of(owner: str) -> list[str]:
+    """Names of the queries, keys and values of a network's two blocks."""
+    return [inside(block, part) for block in (LOWER_LAYERS[owner], LAYERS[owner]) for part in (QUERY, KEY, VALUE)]
+
+
 def setting() -> Setting:
     tasks = {
         "sentiment": classify.Task(classify.Config(), "sentiment", ["negative", "neutral", "positive"]),
@@ -194,11 +214,17 @@ def setting() -> Setting:
 
     def shape(owner: str) -> OutputShape:
         widths = WIDTHS[owner]
+        hidden: dict[str, dict[Layer, int]] = {
+            m: {LOWER_LAYERS[owner]: LOWER_WIDTHS[owner][m], LAYERS[owner]: widths[m]} for m in widths
+        }
+        for m, width in ATTENTION.get(owner, {}).items():
+            hidden[m] |= dict.fromkeys((EMBEDDING, *attention_of(owner)), width)
         return OutputShape(
             pooled=dict.fromkeys(widths, POOLED[owner]),
-            hidden={m: {LOWER_LAYERS[owner]: LOWER_WIDTHS[owner][m], LAYERS[owner]: widths[m]} for m in widths},
+            hidden=hidden,
             depth=dict.fromkeys(widths, LAYERS[owner] + 1),
             fused=WIDTH if owner == "student" else None,
+            heads={m: dict.fromkeys(attention_of(owner), HEADS) for m in ATTENTION.get(owner, {})},
         )
 
     shapes = {name: shape(name) for name in TEACHERS}

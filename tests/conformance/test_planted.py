@@ -16,7 +16,9 @@ from torch import Tensor
 
 from conformance import test_losses as suite
 from conformance.discovery import Case, cases_of
+from mmkd.encoders import taps
 from mmkd.losses import (
+    _attention,
     _math,
     affinity,
     binary_kl,
@@ -31,11 +33,13 @@ from mmkd.losses import (
     ickd,
     logit_kl,
     masked_feature,
+    minilm_v2,
     ofa,
     regression,
     review_kd,
     self_distil,
     srrl,
+    tinybert_attention,
 )
 from mmkd.tasks import classify, multilabel, regress
 from mmkd.teachers.base import Teacher
@@ -227,6 +231,28 @@ def maps_exchanged(own: Tensor, above: Tensor, attention: torch.nn.Module) -> Te
     return own * maps[..., 1:] + above * maps[..., :1]
 
 
+def unscaled(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """No division by the root of a head's width."""
+    return ORIGINAL_SCORES(query, key, heads) * (query.shape[-1] / heads) ** 0.5
+
+
+def scaled_by_the_whole(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """The root of the width of all heads."""
+    return ORIGINAL_SCORES(query, key, heads) / heads**0.5
+
+
+def all_pairs(keep: Tensor, heads: int) -> Tensor:
+    """Padding as a position like any other."""
+    return torch.ones_like(ORIGINAL_PAIRS(keep, heads))
+
+
+def heads_in_turn(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """Every n-th number as a head, in place of a head's numbers side by side."""
+    own, other = (x.unflatten(-1, (-1, heads)).transpose(-1, -2).flatten(-2) for x in (query, key))
+    return ORIGINAL_SCORES(own, other, heads)
+
+
+ORIGINAL_SCORES, ORIGINAL_PAIRS = taps.attention_scores, _attention.pairs_of
 ORIGINAL_KL, ORIGINAL_DIVERGENCE, ORIGINAL_DKD = logit_kl.logit_kl, _math.kl_divergence, dkd.dkd
 ORIGINAL_SRRL = srrl.srrl
 PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
@@ -367,6 +393,37 @@ PLANTS: dict[str, tuple[tuple[str, str], str, Plant]] = {
         ("augmented_feature", "two teachers"),
         "teacher",
         replaced(Tensor, "detach", lambda values: values),
+    ),
+    "scores that are not scaled": (
+        ("tinybert_attention", "text"),
+        "formula",
+        replaced(tinybert_attention, "attention_scores", unscaled),
+    ),
+    "scores of padding": (
+        ("tinybert_attention", "text"),
+        "formula",
+        replaced(tinybert_attention, "pairs_of", all_pairs),
+    ),
+    "heads cut across": (
+        ("tinybert_attention", "text"),
+        "formula",
+        replaced(tinybert_attention, "attention_scores", heads_in_turn),
+    ),
+    "gradient into the teacher's scores": (
+        ("tinybert_attention", "text"),
+        "teacher",
+        replaced(Tensor, "detach", lambda values: values),
+    ),
+    "relations scaled by the whole width": (
+        ("minilm_v2", "text"),
+        "formula",
+        replaced(minilm_v2, "attention_scores", scaled_by_the_whole),
+    ),
+    "relations to padding": (("minilm_v2", "text"), "formula", replaced(minilm_v2, "pairs_of", all_pairs)),
+    "what is padded is looked at": (
+        ("minilm_v2", "text"),
+        "absent",
+        replaced(_attention.Positions, "blanked", lambda both: both),
     ),
     "a norm of 0": (("affinity", "pairs"), "extreme zero", replaced(_math, "SMALLEST_NORM", 0.0)),
 }

@@ -25,6 +25,7 @@ from mmkd.types import Batch, Outputs
 from tiny_project import FORMS, IMAGE, TASKS, TEXT, Listed, data_split, everything, random_rows, reader, same_weights
 
 ROWS = random_rows(12)
+MODULE = "encoder.layer.0.attention.output"
 CLIP: dict[str, Any] = {
     "architecture": {
         "model_type": "clip",
@@ -102,16 +103,24 @@ def plain_of(kind: str, folder: Path) -> dict[str, Any]:
     """A small experiment's section for each kind."""
     match kind:
         case "hf_text":
-            return {**TEXT, "tasks": ["mood", "ner"], "layers": [0]}
+            return {**TEXT, "tasks": ["mood", "ner"], "layers": [0, "embedding", "1.query", "1.key", MODULE]}
         case "timm":
-            return {**IMAGE, "size": 40, "tasks": ["mood", "risk"], "layers": [1]}
+            return {**IMAGE, "size": 40, "tasks": ["mood", "risk"], "layers": [1, "embedding"]}
+        case "timm vit":
+            vit = {"model": "test_vit", "size": 48, "options": {"img_size": 48}}
+            return {
+                "kind": "timm",
+                **vit,
+                "tasks": ["mood"],
+                "layers": [0, "0.query", "0.key", "0.value", "blocks.1.mlp"],
+            }
         case "hf_multimodal":
             return {**CLIP, "tasks": ["mood", "ner"], "layers": {"text": [0], "image": [1, 2]}}
         case "hf_multimodal siglip":
             return {**plain_of("hf_multimodal", folder), "kind": "hf_multimodal", **SIGLIP}
         case "run":
             run = str(store_run(folder))
-            return {"run": run, "tasks": ["mood", "ner"], "reads": ["text"], "layers": {"text": [0]}}
+            return {"run": run, "tasks": ["mood", "ner"], "reads": ["text"], "layers": {"text": [0, "1.key", MODULE]}}
         case "precomputed":
             return {"file": str(store_file(folder)), "tasks": ["mood", "ner"], "pooled": {"text": "feature"}}
         case "ensemble":
@@ -136,7 +145,7 @@ def build(kind: str, folder: Path, name: str = "t") -> Scene:
     return Scene(teacher, Corpus([split_of(folder)], FORMS, teacher.readers))
 
 
-EVERY = pytest.mark.parametrize("kind", [*plugins.kinds("teachers"), "hf_multimodal siglip"])
+EVERY = pytest.mark.parametrize("kind", [*plugins.kinds("teachers"), "hf_multimodal siglip", "timm vit"])
 
 
 def tensors(outputs: Outputs) -> list[torch.Tensor]:
@@ -216,7 +225,7 @@ def test_a_batch_of_other_rows_changes_nothing(tmp_path: Path, kind: str):
 NETWORKS = [kind for kind in plugins.kinds("teachers") if plugins.load("teachers", kind).Config.network]
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", [*NETWORKS, "timm vit"])
 def test_the_cache_says_what_the_network_says(tmp_path: Path, kind: str):
     scene = build(kind, tmp_path)
     scene.teacher.freeze()
@@ -238,6 +247,7 @@ def test_the_cache_says_what_the_network_says(tmp_path: Path, kind: str):
             own = found.hidden[modality][layer]
             assert (own.grid, own.mask.tolist()) == (hidden.grid, hidden.mask.tolist())
             assert torch.allclose(own.values[own.mask], hidden.values[hidden.mask], atol=1e-5)
+    assert told.shape == scene.teacher.shape
 
 
 def same_logits(speaker: Speaker, batch: Batch, atol: float) -> bool:
