@@ -22,6 +22,7 @@ LAYERS = (
         "places",
         "arrays",
         "types",
+        "pretrained",
         "data",
         "show",
         "tasks",
@@ -48,7 +49,7 @@ PLUGINS = {
 """Folders of plug-ins, and what their plug-ins may import of them beside their underscore helpers."""
 
 ONLY_IN = {
-    "transformers": ("data/tokens.py", "encoders/", "teachers/"),
+    "transformers": ("pretrained.py", "data/tokens.py", "encoders/", "teachers/"),
     "timm": ("data/augment_image.py", "encoders/", "teachers/"),
     "ray": ("sweep.py",),
 }
@@ -175,7 +176,7 @@ PLUGIN = "\n\nclass Config:\n    pass\n"
         (
             "data/bad.py",
             "def f():\n    from transformers import AutoTokenizer",
-            "2: imports transformers, which belongs in data/tokens.py, encoders/, teachers/",
+            "2: imports transformers, which belongs in pretrained.py, data/tokens.py, encoders/, teachers/",
         ),
         ("serve.py", "from mmkd import run", "1: serve has no place among the layers of this test"),
     ],

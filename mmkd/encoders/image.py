@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
+from mmkd.pretrained import read_weights
 from mmkd.types import Hidden
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _create(config: Config) -> nn.Module:
     if path is None:
         raise FileNotFoundError(f"weights: found no {config.weights}, in the working folder or below MMKD_DATA")
     model = timm.create_model(config.model, **options)
-    timm.models.load_checkpoint(model, str(path))
+    model.load_state_dict(read_weights(path))
     model.reset_classifier(0)
     return model
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
+from mmkd.pretrained import pretrained_config, pretrained_model
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.pooling = config.pooling
         if config.model is not None:
-            self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
+            self.model = pretrained_model(config)
         else:
             self.model = AutoModel.from_config(architecture_of(config, reader))
         self.depth: int = self.model.config.num_hidden_layers
@@ -97,7 +97,7 @@ class TextEncoder(nn.Module):
 def architecture_of(config: Config, reader: TextReader) -> PretrainedConfig:
     """The transformers config of a text encoder: the pretrained model's own, or one from its keys."""
     if config.model is not None:
-        return AutoConfig.from_pretrained(local_path(config.model) or config.model)
+        return pretrained_config(config)
     assert config.architecture is not None  # checked by the config
     keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
     return AutoConfig.for_model(**keys)

@@ -90,8 +90,8 @@ CASES = [
      [("tasks.ner", "over words; expected a student with `text`")]),
     (["teachers.bert.model=./gone"], [("teachers.bert.model", "there is no `./gone`")]),
     (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
-    (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),
-    (["teachers.vit.weights=gone.pt"], [("teachers.vit.weights", "there is no `gone.pt`")]),
+    (["student.image.weights=gone.safetensors"], [("student.image.weights", "there is no `gone.safetensors`")]),
+    (["teachers.vit.weights=gone.safetensors"], [("teachers.vit.weights", "there is no `gone.safetensors`")]),
 ]  # fmt: skip
 
 
