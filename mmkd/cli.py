@@ -12,6 +12,7 @@ import typer
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
 from mmkd.cli_tools import FAILED, progress_bars, refusals
+from mmkd.secrets import redact_output
 
 if TYPE_CHECKING:
     from mmkd.config.experiment import Experiment
@@ -32,6 +33,7 @@ def main() -> None:
     """Entry point of the `mmkd` command."""
     # Plug-ins of one's own are importable from where the command is called, as with `python -m`.
     sys.path.insert(0, str(Path.cwd()))
+    redact_output()
     app()
 
 

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "mmkd"
 LAYERS = (
     *(
         "errors",
+        "secrets",
         "config",
         "record",
         "places",
@@ -55,6 +56,7 @@ ONLY_IN = {
 }
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
+    "mmkd.secrets",
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
     *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines"),
     *("mmkd.data.parquet", "mmkd.data.integrity", "mmkd.data.masking", "mmkd.data.croissant", "mmkd.data.new_card"),

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_mean, dotted, listed, shown
-from mmkd.config.yaml_tree import Node, parse
+from mmkd.config.yaml_tree import ELSEWHERE, Node, parse
+from mmkd.secrets import redacted
 
 NAMED_MAPS = ("data", "tasks", "teachers", "losses")
 """Sections whose entries have names that the experiment gives; null removes such an entry."""
@@ -103,6 +104,9 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
     """All overrides as one tree, so that their order does not matter."""
     root, problems = Node({}, Place("command line")), list[Problem]()
     for override in overrides:
+        if (clean := redacted(override)) != override:
+            problems.append(Problem(Place(f"command line: {clean}"), (), f"found a secret; {ELSEWHERE}"))
+            continue
         place = Place(f"command line: {override}")
         name, equals, text = override.partition("=")
         keys = tuple(name.strip().split("."))

@@ -17,8 +17,12 @@ from ruamel.yaml.events import AliasEvent, DocumentStartEvent, Event, MappingSta
 from ruamel.yaml.reader import ReaderError
 
 from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, shown
+from mmkd.secrets import BLOT, Secrets
 
 MAX_DEPTH = 30  # an experiment needs about 5; the bound keeps recursion finite
+
+ELSEWHERE = "expected none in a file, whose content records keep; set it in the environment"
+"""What to do with a secret."""
 
 Scalar = str | int | float | bool | None
 
@@ -102,6 +106,7 @@ class _Builder:
     def __init__(self, events: Iterator[Event], place_of: Callable[[int], Place]) -> None:
         self.events, self.place_of = events, place_of
         self.problems: list[Problem] = []
+        self.secrets = Secrets.here()
 
     def document(self) -> Node:
         """The one document of the stream; null for an empty stream."""
@@ -137,6 +142,9 @@ class _Builder:
             return Node(self.mapping(path), place)
         if isinstance(event, SequenceStartEvent):
             return Node(self.sequence(path), place)
+        if secret := self.secrets.kind_of(event.value, path[-1] if path else None):
+            self.report(event, path, f"found {secret}; {ELSEWHERE}")
+            return Node(BLOT, place)
         return Node(scalar(event.value) if event.implicit[0] else event.value, place)
 
     def mapping(self, path: KeyPath) -> dict[str, Node]:

@@ -72,7 +72,9 @@ def check_files(card: Card, root: Path | None, memory: Path) -> None:
 
 
 def _require_inside(card: Card, root: Path | None) -> None:
-    for name in card.files if root is not None else ():
+    if root is None:
+        return
+    for name in card.files:
         path_below(root, name, card.path)
 
 
