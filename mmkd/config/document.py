@@ -60,12 +60,13 @@ def read_file(file: Path) -> tuple[Node, list[Problem]]:
     """
     place = Place(str(file), 1)
     try:
-        size = file.stat().st_size
-        content = file.read_bytes() if size <= MAX_BYTES else None
+        with file.open("rb") as stream:  # what is no plain file has no size to ask for
+            content = stream.read(MAX_BYTES + 1)
+        size = max(len(content), file.stat().st_size)
     except OSError as error:
         message = f"cannot be read ({error.strerror}); expected a YAML file"
         raise ConfigError([Problem(Place(str(file)), (), message)]) from error
-    if content is None:
+    if size > MAX_BYTES:
         message = f"found {size} bytes; expected a YAML file of at most {MAX_BYTES}"
         raise ConfigError([Problem(place, (), message)])
     try:

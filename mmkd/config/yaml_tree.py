@@ -20,6 +20,7 @@ from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, shown
 from mmkd.secrets import BLOT, Secrets
 
 MAX_DEPTH = 30  # an experiment needs about 5; the bound keeps recursion finite
+MAX_VALUES = 3000  # an experiment has about 300; the bound keeps the list of all its mistakes, and its time, finite
 
 ELSEWHERE = "expected none in a file, whose content records keep; set it in the environment"
 """What to do with a secret."""
@@ -106,7 +107,7 @@ class _Builder:
     def __init__(self, events: Iterator[Event], place_of: Callable[[int], Place]) -> None:
         self.events, self.place_of = events, place_of
         self.problems: list[Problem] = []
-        self.secrets = Secrets.here()
+        self.values, self.secrets = 0, Secrets.here()
 
     def document(self) -> Node:
         """The one document of the stream; null for an empty stream."""
@@ -131,6 +132,9 @@ class _Builder:
         place = place or self.place_of(event.start_mark.line + 1)
         if len(path) > MAX_DEPTH:
             raise ConfigError([Problem(place, path[:3], f"found values nested deeper than {MAX_DEPTH}")])
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise ConfigError([*self.problems, Problem(place, path[:1], f"found more than {MAX_VALUES} values")])
         if isinstance(event, AliasEvent):
             self.report(event, path, f"found the alias `*{event.anchor}`; expected the value itself")
             return Node(None, place)
@@ -145,7 +149,10 @@ class _Builder:
         if secret := self.secrets.kind_of(event.value, path[-1] if path else None):
             self.report(event, path, f"found {secret}; {ELSEWHERE}")
             return Node(BLOT, place)
-        return Node(scalar(event.value) if event.implicit[0] else event.value, place)
+        value = scalar(event.value) if event.implicit[0] else event.value
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            self.report(event, path, f"found an integer of {len(event.value)} digits; expected one of 64 bits at most")
+        return Node(value, place)
 
     def mapping(self, path: KeyPath) -> dict[str, Node]:
         """The entries up to the map's end; of a key given twice, the first."""
