@@ -28,7 +28,7 @@ ANIMALS = {"animal": {"kind": "classify", "labels": ["cat", "dog"]}}
 MOODS = {"mood": {"kind": "classify", "labels": ["bad", "good"]}}
 COLUMNS = {"id": "id", "text": "text", "labels": {"mood": {"column": "mood"}}}
 SECRET = "outside.png"
-OUTSIDE = ("../outside.png", "cat/../../outside.png", "/etc/hostname", "./../outside.png", "..")
+OUTSIDE = ("../../outside.png", "cat/../../../outside.png", "/etc/hostname", "./../../outside.png", "..")
 
 
 @pytest.fixture
@@ -256,8 +256,9 @@ def test_a_zip_member_that_lies_about_its_size_is_not_read_beyond_it(root: Path)
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    # Pillow itself refuses no less than 179 million
     with pytest.raises(ImageFlaw, match="expected at most") as caught:
-        decoded(png(60_000, 60_000, 8, 2, b""))
+        decoded(png(10_000, 10_000, 8, 2, b""))
     assert caught.value.reason == "image_bomb"
 
 
