@@ -31,15 +31,15 @@ FORMS = {
     "a Weights & Biases key": r"\bwandb_v\d_\w{20,}|\blocal-[0-9a-f]{40}\b",
     "an API key": r"\bsk-[\w-]{20,}|\bAIza[\w-]{35}",
     "a Slack token": r"\bxox[abeprs]-[\w-]{10,}",
-    "a JSON web token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*PRIVATE KEY-----)?",
+    "a JSON web token": r"\beyJ[\w-]{8,1000}\.eyJ[\w-]{8,}\.[\w-]+",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.{0,6000}?-----END [A-Z ]*PRIVATE KEY-----)?",
     "a URL with a password": r"(?<=://)[^\s/?#:@]*:[^\s/?#]+(?=@)",
     "a named secret": (
-        r"(?i:\b[\w-]*(?:passw(?:or)?d|api[_-]?key|access[_-]?key|secret|auth[_-]?token|access[_-]?token)[\w-]*"
+        r"(?i:\b[\w-]{0,40}(?:passw(?:or)?d|api[_-]?key|access[_-]?key|secret|auth[_-]?token|access[_-]?token)[\w-]{0,40}"
         r"(?:=|[\"']\s*:\s*[\"'])[\"']?|\bbearer\s+)[^\s\"'&,;]{6,}"
     ),
 }
-"""What a secret is called -> its form: letters before it, and lengths, that other text does not have."""
+"""What a secret is called -> its form, which other text does not have. Bounds keep the search for one short."""
 
 VARIABLE = re.compile(
     r"(?i:(?:token|secret|passw(?:or)?d)|(?:^|_)(?:api)?(?:key|pass|pwd|auth|credentials?))s?\d*$",

@@ -145,6 +145,9 @@ def quoted_name(text: str) -> str:
 
 HUGE = b"#" * 99 + b"\n"
 
+LONG = ("a-" * 60_000, "eyJ-" * 30_000, "'" + "-----BEGIN PRIVATE KE-----" * 5_000 + "'", "'" + "://:@" * 25_000 + "'")
+"""What a careless search for secrets reads again and again."""
+
 SPOILED: dict[str, Callable[[str, random.Random], Mutation]] = {
     "unknown key": lambda text, rng: appended(f"key_{rng.randrange(10**6)}: 1\n")(text, rng),
     "unknown key of train": train("epochz", "1", "null", "[]"),
@@ -177,6 +180,7 @@ SPOILED: dict[str, Callable[[str, random.Random], Mutation]] = {
     "nested deep": too_deep,
     "many keys": appended("".join(f"k{number}: 1\n" for number in range(5000)), 1, 5000),
     "many items": appended(f"seedz: [{'0, ' * 9000}0]\n"),
+    "long word": lambda text, rng: appended(f"x: {rng.choice(LONG)}\n")(text, rng),
     "NUL": inserted(b"\0"),
     "control character": inserted(b"\x07"),
     "not UTF-8": inserted(b"\xff"),
