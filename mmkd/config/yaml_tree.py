@@ -134,7 +134,7 @@ class _Builder:
             raise ConfigError([Problem(place, path[:3], f"found values nested deeper than {MAX_DEPTH}")])
         self.values += 1
         if self.values > MAX_VALUES:
-            raise ConfigError([*self.problems, Problem(place, path[:1], f"found more than {MAX_VALUES} values")])
+            raise ConfigError([*self.problems, Problem(place, (), f"found more than {MAX_VALUES} values")])
         if isinstance(event, AliasEvent):
             self.report(event, path, f"found the alias `*{event.anchor}`; expected the value itself")
             return Node(None, place)
