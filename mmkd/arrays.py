@@ -96,7 +96,19 @@ def _open(folder: Path, parts: Mapping[str, str]) -> dict[str, np.ndarray]:
     for path, expected in zip(read, hashes.values(), strict=True):
         if read[path] != expected:
             raise StoreError(f"{path}: the content is not what was written (sha256 differs); {advice}")
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in hashes}
+    return {name: open_array(folder / f"{name}.npy") for name in hashes}
+
+
+def open_array(path: Path) -> np.ndarray:
+    """The array of a file, memory-mapped, read-only.
+
+    Raises StoreError for a file that is no array of numbers: an array of objects is a pickle.
+    """
+    try:
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not an array of numbers: {error}; delete {path.parent} and run again") from error
+    return array
 
 
 def file_hash(path: Path) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mmkd.arrays import file_hash
 from mmkd.errors import MmkdError
+from mmkd.pretrained import read_weights
 from mmkd.record import hash_of
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
@@ -71,7 +72,8 @@ def exists(folder: Path) -> bool:
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Weights, facts, and the sha256 of the weights.
 
-    Raises CheckpointError when the weights or the facts are not those that were written.
+    Raises CheckpointError when the weights or the facts are not those that were written, PretrainedError when the
+    weights are no safetensors.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -85,4 +87,4 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
                 f"{folder / path}: sha256 {one[:12]}, expected {other[:12]}: the file was damaged or changed; delete "
                 "the folder and run again"
             )
-    return load_file(folder / WEIGHTS), facts, found
+    return read_weights(folder / WEIGHTS), facts, found

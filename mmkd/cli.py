@@ -13,6 +13,7 @@ from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
 from mmkd.cli_tools import FAILED, progress_bars, refusals
 from mmkd.interrupt import stops_when_asked
+from mmkd.secrets import redact_output
 
 if TYPE_CHECKING:
     from mmkd.config.experiment import Experiment
@@ -33,6 +34,7 @@ def main() -> None:
     """Entry point of the `mmkd` command."""
     # Plug-ins of one's own are importable from where the command is called, as with `python -m`.
     sys.path.insert(0, str(Path.cwd()))
+    redact_output()
     app()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from mmkd.environment import quiet_hubs
 from mmkd.places import Places
 from mmkd.record import RunRecord, read_record
 from mmkd.run import make_ready, run_seed
+from mmkd.secrets import redacted_errors
 from mmkd.write_up import RECORD
 
 OVERRIDES, JOURNAL, WINNER = "overrides.json", "trials.jsonl", "winner.yaml"
@@ -111,9 +113,12 @@ def _start_ray() -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own banner and tables; ours are enough
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Workers import plug-ins from where this process does.
+    if not {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        # A new cluster of this Ray asks for a token: whoever reaches its ports runs code here. This one dies with it.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     paths = os.pathsep.join(path for path in sys.path if path)
     ray.init(
-        include_dashboard=False,
+        include_dashboard=False,  # which runs jobs for whoever reaches it
         log_to_driver=False,
         configure_logging=False,
         runtime_env={"env_vars": {"PYTHONPATH": paths, "RAY_IGNORE_UNHANDLED_ERRORS": "1"}},
@@ -172,9 +177,10 @@ def run_trial(overrides: list[str], target: Path, folder: Path, sweep: Sweep) ->
     def tell(epoch: int) -> None:
         tune.report({"objective": objective_of(best, sweep.objective.maximize), "epoch": epoch})
 
-    ready = make_ready(experiment, target, quiet)
-    command = shlex.join(["mmkd", "run", str(target), *overrides])
-    record = run_seed(ready, sweep.seed, place, command, report, test=False)
+    with redacted_errors():  # Ray writes them to files
+        ready = make_ready(experiment, target, quiet)
+        command = shlex.join(["mmkd", "run", str(target), *overrides])
+        record = run_seed(ready, sweep.seed, place, command, report, test=False)
     tell(record.history[-1]["epoch"])
 
 

@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parent
 CODE = (
     *("types.py", "data/encode.py", "data/tokens.py", "data/pixels.py", "data/corpus.py", "data/batches.py"),
     *("data/relabel.py", "data/sampling.py", "lessons.py", "processes.py"),
-    *("encoders", "heads.py", "teachers/base.py", "lora.py"),
+    *("pretrained.py", "encoders", "heads.py", "teachers/base.py", "lora.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "looks.py", "mixup.py", "objective.py", "adversarial.py"),
     *("passes.py", "diagnostics.py", "changing.py", "averaging.py", "sums.py", "learning.py"),

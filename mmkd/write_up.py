@@ -15,6 +15,7 @@ from mmkd.config.experiment import Experiment
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, primary_metrics, write_predictions
 from mmkd.record import RunRecord, Selection, Soup, hash_of, read_record, write_record
+from mmkd.secrets import redacted
 from mmkd.teach import Prepared
 from mmkd.train import Trained
 from mmkd.workspace import Workspace
@@ -60,7 +61,7 @@ def write_up(
         seed=made.seed,
         experiment=experiment.dump(),
         experiment_hash=experiment_hash(experiment),
-        command=command,
+        command=redacted(command),
         code=code_state(workspace.places.root),
         data=workspace.mix.fingerprints(),
         rows={name: account.model_dump() for name, account in workspace.mix.accounts().items()},

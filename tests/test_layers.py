@@ -20,11 +20,13 @@ LAYERS = (
         "disk",
         "interrupt",
         "lease",
+        "secrets",
         "config",
         "record",
         "places",
         "arrays",
         "types",
+        "pretrained",
         "data",
         "show",
         "tasks",
@@ -55,12 +57,13 @@ PLUGINS = {
 """Folders of plug-ins, and what their plug-ins may import of them beside their underscore helpers."""
 
 ONLY_IN = {
-    "transformers": ("data/tokens.py", "encoders/", "teachers/"),
+    "transformers": ("pretrained.py", "data/tokens.py", "encoders/", "teachers/"),
     "timm": ("data/augment_image.py", "encoders/", "teachers/"),
     "ray": ("sweep.py",),
 }
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
+    "mmkd.secrets",
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
     *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines"),
     *("mmkd.data.parquet", "mmkd.data.integrity", "mmkd.data.masking", "mmkd.data.croissant", "mmkd.data.new_card"),
@@ -182,7 +185,7 @@ PLUGIN = "\n\nclass Config:\n    pass\n"
         (
             "data/bad.py",
             "def f():\n    from transformers import AutoTokenizer",
-            "2: imports transformers, which belongs in data/tokens.py, encoders/, teachers/",
+            "2: imports transformers, which belongs in pretrained.py, data/tokens.py, encoders/, teachers/",
         ),
         ("serve.py", "from mmkd import run", "1: serve has no place among the layers of this test"),
     ],

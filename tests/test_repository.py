@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mmkd import cli_tools
 from mmkd.config import plugins
 from mmkd.config.methods import methods_page
 from mmkd.config.schema import json_schema
@@ -41,6 +42,12 @@ def test_the_numbers_in_the_readme_are_those_of_the_table() -> None:
     shown = README.partition("<!-- quickstart table -->\n")[2].partition("<!-- end -->")[0].strip()
     table = (ROOT / "results" / "tables" / "quickstart.md").read_text("utf-8")
     assert shown and shown in table
+
+
+def test_each_exit_code_has_its_row() -> None:
+    page = (ROOT / "docs" / "exit_codes.md").read_text("utf-8")
+    codes = {value for name, value in vars(cli_tools).items() if name.isupper() and isinstance(value, int)}
+    assert {int(code) for code in re.findall(r"^\| +(\d+) \|", page, re.MULTILINE)} == {0, *codes}
 
 
 @pytest.mark.parametrize("folder", ["data", "losses", "tasks", "teachers", "weighting"])

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from mmkd.arrays import StoreError, file_hashes
+from mmkd.arrays import StoreError, file_hashes, open_array
 from mmkd.config.section import Section
 from mmkd.lease import shared
 from mmkd.record import hash_of
@@ -193,5 +193,5 @@ def open_entry(folder: Path, manifest: Manifest) -> tuple[list[dict[str, np.ndar
     for number, shard in enumerate(manifest.shards):
         place = folder / shard_name(number)
         # A plain view: a memmap runs Python code at each indexing.
-        shards.append({name: np.load(place / name, mmap_mode="r").view(np.ndarray) for name in shard.files})
+        shards.append({name: open_array(place / name).view(np.ndarray) for name in shard.files})
     return [{name.removesuffix(".npy"): array for name, array in each.items()} for each in shards], lock

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_mean, dotted, listed, shown
-from mmkd.config.yaml_tree import Node, parse
+from mmkd.config.yaml_tree import ELSEWHERE, Node, parse
+from mmkd.secrets import redacted
 
 NAMED_MAPS = ("data", "tasks", "teachers", "losses")
 """Sections whose entries have names that the experiment gives; null removes such an entry."""
@@ -59,12 +60,13 @@ def read_file(file: Path) -> tuple[Node, list[Problem]]:
     """
     place = Place(str(file), 1)
     try:
-        size = file.stat().st_size
-        content = file.read_bytes() if size <= MAX_BYTES else None
+        with file.open("rb") as stream:  # what is no plain file has no size to ask for
+            content = stream.read(MAX_BYTES + 1)
+        size = max(len(content), file.stat().st_size)
     except OSError as error:
         message = f"cannot be read ({error.strerror}); expected a YAML file"
         raise ConfigError([Problem(Place(str(file)), (), message)]) from error
-    if content is None:
+    if size > MAX_BYTES:
         message = f"found {size} bytes; expected a YAML file of at most {MAX_BYTES}"
         raise ConfigError([Problem(place, (), message)])
     try:
@@ -103,6 +105,9 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
     """All overrides as one tree, so that their order does not matter."""
     root, problems = Node({}, Place("command line")), list[Problem]()
     for override in overrides:
+        if (clean := redacted(override)) != override:
+            problems.append(Problem(Place(f"command line: {clean}"), (), f"found a secret; {ELSEWHERE}"))
+            continue
         place = Place(f"command line: {override}")
         name, equals, text = override.partition("=")
         keys = tuple(name.strip().split("."))

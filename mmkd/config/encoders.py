@@ -2,9 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
 from mmkd.config.section import Integers, PositiveInt, Section
+
+ATTENTION = ("eager", "sdpa")
+"""Ways to compute attention that are part of transformers and torch."""
+
+SOURCES = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+"""Arguments of `timm.create_model` that name files to load, pickles among them."""
 
 Channels = Annotated[tuple[float, float, float], Strict(False)]
 
@@ -16,15 +22,24 @@ class TextEncoder(Section):
         installed package carries), with its own tokenizer.
     architecture: keys of the transformers config, `model_type` among them; weights start random, and a WordPiece
         tokenizer of `vocabulary` entries is trained on the words of the training rows.
+    trust_remote_code: run the Python code that `model` brings with it, which is refused otherwise.
     max_tokens: longer texts are cut; their cut words count as O in the metric and are no distillation rows.
     pooling: how sub-tokens become words.
     """
 
     model: str | None = None
+    trust_remote_code: bool = False
     architecture: dict[str, Any] | None = None
     vocabulary: PositiveInt | None = None
     max_tokens: Annotated[int, Field(ge=3)] = 128
     pooling: Literal["first", "mean"] = "first"
+
+    @field_validator("architecture")
+    @classmethod
+    def _without_code(cls, architecture: dict[str, Any] | None) -> dict[str, Any] | None:
+        if code := _names_code(architecture):
+            raise ValueError(f"found `{code}`, which names code to run; expected sizes and other plain settings")
+        return architecture
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -38,6 +53,8 @@ class TextEncoder(Section):
             raise ValueError(f"`vocabulary` goes with {named}, and {named} with `vocabulary`")
         if self.architecture is not None and not isinstance(self.architecture.get("model_type"), str):
             raise ValueError("`architecture` needs `model_type`, for example bert")
+        if self.trust_remote_code and self.model is None:
+            raise ValueError("`trust_remote_code` goes with `model`; nothing else brings code of its own")
         return self
 
     def origins(self) -> dict[str, object]:
@@ -49,6 +66,19 @@ class TextEncoder(Section):
         keys = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
         found = [number for key in keys if isinstance(number := (self.architecture or {}).get(key), int)]
         return found[0] if found else None
+
+
+def _names_code(architecture: Any) -> str | None:
+    """The first key, at any depth, by which transformers would import code: a model's own, or a kernel of the hub."""
+    if isinstance(architecture, list):
+        return next(filter(None, map(_names_code, architecture)), None)
+    if not isinstance(architecture, dict):
+        return None
+    for key, value in architecture.items():
+        kernel = "attn_implementation" in key and not (value is None or value in ATTENTION)
+        if key == "auto_map" or kernel:
+            return str(key)
+    return next(filter(None, map(_names_code, architecture.values())), None)
 
 
 class Start(Section):
@@ -114,6 +144,20 @@ class Images(Section):
     std: Channels | None = None
     frozen_batch_norm: bool = False
     options: dict[str, Any] = {}
+
+    @field_validator("weights")
+    @classmethod
+    def _safe(cls, weights: str | None) -> str | None:
+        if weights is not None and not weights.endswith(".safetensors"):
+            raise ValueError("expected a .safetensors file; other formats can run code when they are read")
+        return weights
+
+    @field_validator("options")
+    @classmethod
+    def _without_files(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if named := [name for name in SOURCES if name in options]:
+            raise ValueError(f"found `{named[0]}`; expected `pretrained` or `weights`, beside `options`")
+        return options
 
     @model_validator(mode="after")
     def _one_set_of_weights(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 PACKAGE = "package:"
 
@@ -17,6 +17,8 @@ def local_path(named: str) -> Path | None:
     """
     if named.startswith(PACKAGE):
         package, _, inner = named.removeprefix(PACKAGE).partition("/")
+        if not package.isidentifier() or not is_inside(inner):
+            return None  # a dotted name would import the package, and `..` leads out of it
         spec = importlib.util.find_spec(package)
         folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
         return next((folder / inner for folder in folders if (folder / inner).exists()), None)
@@ -25,6 +27,12 @@ def local_path(named: str) -> Path | None:
         if (folder / named).exists():
             return folder / named
     return None
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name leads to something in the folder that it starts from, as far as the name alone can say."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def is_local(named: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -50,21 +51,26 @@ def problems_of(error: ValidationError, section: type[BaseModel], root: Node, pa
 
     path: where the section stands in the tree `root`.
     """
-    try:
-        schema = section.model_json_schema(by_alias=True)
-    except PydanticInvalidForJsonSchema:  # a plug-in of one's own with a type of one's own
-        schema = {}
+    schema = _schema_of(section)
     node = root.nearest(path)
     found = [(_data_path(node, each, schema), each) for each in error.errors(include_url=False)]
+    around = {inner[:length] for inner, _ in found for length in range(len(inner))}
     problems = []
     for inner, each in found:
         # A list with a wrong item is also "too short", and a map for `number | map` is also "no number".
-        deeper = any(other[: len(inner)] == inner and len(other) > len(inner) for other, _ in found)
-        if deeper and each["type"] in OF_TYPES:
+        if inner in around and each["type"] in OF_TYPES:
             continue
         message = _message(each, inner, node, schema)
         problems.append(Problem(root.nearest((*path, *inner)).place, (*path, *inner), message))
     return problems
+
+
+@cache
+def _schema_of(section: type[BaseModel]) -> Schema:
+    try:
+        return section.model_json_schema(by_alias=True)
+    except PydanticInvalidForJsonSchema:  # a plug-in of one's own with a type of one's own
+        return {}
 
 
 def _data_path(top: Node, error: ErrorDetails, schema: Schema) -> KeyPath:

@@ -17,8 +17,13 @@ from ruamel.yaml.events import AliasEvent, DocumentStartEvent, Event, MappingSta
 from ruamel.yaml.reader import ReaderError
 
 from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, shown
+from mmkd.secrets import BLOT, Secrets
 
 MAX_DEPTH = 30  # an experiment needs about 5; the bound keeps recursion finite
+MAX_VALUES = 3000  # an experiment has about 300; the bound keeps the list of all its mistakes, and its time, finite
+
+ELSEWHERE = "expected none in a file, whose content records keep; set it in the environment"
+"""What to do with a secret."""
 
 Scalar = str | int | float | bool | None
 
@@ -102,6 +107,7 @@ class _Builder:
     def __init__(self, events: Iterator[Event], place_of: Callable[[int], Place]) -> None:
         self.events, self.place_of = events, place_of
         self.problems: list[Problem] = []
+        self.values, self.secrets = 0, Secrets.here()
 
     def document(self) -> Node:
         """The one document of the stream; null for an empty stream."""
@@ -126,6 +132,9 @@ class _Builder:
         place = place or self.place_of(event.start_mark.line + 1)
         if len(path) > MAX_DEPTH:
             raise ConfigError([Problem(place, path[:3], f"found values nested deeper than {MAX_DEPTH}")])
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise ConfigError([*self.problems, Problem(place, (), f"found more than {MAX_VALUES} values")])
         if isinstance(event, AliasEvent):
             self.report(event, path, f"found the alias `*{event.anchor}`; expected the value itself")
             return Node(None, place)
@@ -137,7 +146,13 @@ class _Builder:
             return Node(self.mapping(path), place)
         if isinstance(event, SequenceStartEvent):
             return Node(self.sequence(path), place)
-        return Node(scalar(event.value) if event.implicit[0] else event.value, place)
+        if secret := self.secrets.kind_of(event.value, path[-1] if path else None):
+            self.report(event, path, f"found {secret}; {ELSEWHERE}")
+            return Node(BLOT, place)
+        value = scalar(event.value) if event.implicit[0] else event.value
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            self.report(event, path, f"found an integer of {len(event.value)} digits; expected one of 64 bits at most")
+        return Node(value, place)
 
     def mapping(self, path: KeyPath) -> dict[str, Node]:
         """The entries up to the map's end; of a key given twice, the first."""

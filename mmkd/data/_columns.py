@@ -221,8 +221,8 @@ class ColumnsSource(FileSource):
         if column is None or self.root is None:
             return None
         if column.archive is not None:
-            return ZipImages(self.root / column.archive)
-        return None if column.folder is None else FolderImages(self.root / column.folder)
+            return ZipImages(self.path(column.archive))
+        return None if column.folder is None else FolderImages(self.path(column.folder))
 
     def _image(self, row: Row) -> tuple[str | None, Callable[[], bytes] | None]:
         """The name and the reader of the row's image."""

@@ -14,7 +14,7 @@ from pydantic import Field, Strict, field_validator
 
 from mmkd.config.section import Plugin
 from mmkd.data import base
-from mmkd.data.base import DataError, Split
+from mmkd.data.base import DataError, Split, path_below
 from mmkd.data.findings import Finding
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ Files = str | Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
 
 LONGEST_LINE = 2**20
 """Bytes. A longer line is a broken line end or a file in a field, and no row."""
+
+LONGEST_DOCUMENT = 2**29
+"""Bytes of a file that is read as one value; as Python objects it takes some ten times as much memory."""
 
 LONGEST_QUOTE = 80
 """Characters of a value that a message shows."""
@@ -111,11 +114,11 @@ class FileSource(base.Source):
     def path(self, name: str) -> Path:
         """Where a file of the card lies.
 
-        Raises DataError when there is no data root.
+        Raises DataError when there is no data root, and for a name or a link that leads out of it.
         """
         if self.root is None:
             raise DataError(self.card.path, None, "files", f"MMKD_DATA is not set; expected the folder of {name}")
-        return self.root / name
+        return path_below(self.root, name, self.card.path)
 
     def open(self, name: str) -> IO[bytes]:
         """A file of the card, to read its bytes.
@@ -162,12 +165,16 @@ class FileSource(base.Source):
     def document(self, name: str) -> str:
         """A whole file as text.
 
-        Raises DataError when it cannot be opened or is not in the encoding.
+        Raises DataError when it cannot be opened, is not in the encoding or has more than LONGEST_DOCUMENT bytes.
         """
         with self.open(name) as file:
             self._pass_mark(name, file)
+            content = file.read(LONGEST_DOCUMENT + 1)
+            if len(content) > LONGEST_DOCUMENT:
+                message = f"found more than {LONGEST_DOCUMENT:,} bytes of one document; expected rows, a line each"
+                raise DataError(self.path(name), None, None, message)
             try:
-                return file.read().decode(self.encoding)
+                return content.decode(self.encoding)
             except UnicodeDecodeError as error:
                 message = f"found byte {error.start} that is not {self.encoding.upper()}; get the file again"
                 raise DataError(self.path(name), None, None, message) from error

@@ -13,10 +13,15 @@ import zlib
 from pathlib import Path
 from typing import Protocol
 
+from mmkd.config.local import is_inside
 from mmkd.data.base import DataError
 
 DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 """What `zipfile` raises for an archive that is damaged, encrypted (RuntimeError) or packed in an unknown way."""
+
+
+LARGEST = 2**28
+"""Bytes of one image file that are read: 256 MiB. A small zip member can unpack to a thousand times its size."""
 
 
 class Images(Protocol):
@@ -51,12 +56,13 @@ class ZipImages:
 
     def has(self, name: str) -> bool:
         """Whether the archive has that member. Raises DataError when the archive cannot be read."""
-        return name in self._zip().NameToInfo
+        return is_inside(name) and name in self._zip().NameToInfo
 
     def read(self, name: str) -> bytes:
-        """The member's bytes. Raises DataError when it is missing or its checksum is wrong."""
+        """The member's bytes. Raises DataError when it is missing, too large or its checksum is wrong."""
         try:
-            return self._zip().read(name)
+            _require_size(self._zip().getinfo(name).file_size, self.where, name)
+            return self._zip().read(name)  # which reads no more than the size that is stated
         except KeyError as error:
             raise DataError(self.where, None, name, "found no such member; get the archive again") from error
         except DAMAGE as error:
@@ -89,10 +95,16 @@ class FolderImages:
             return False  # a name that no file can have: too long, with a NUL, a link to itself
 
     def read(self, name: str) -> bytes:
-        """The file's bytes. Raises DataError when it is not there."""
+        """The file's bytes. Raises DataError when it is not there or too large."""
         if not self.has(name):
             raise DataError(self.where, None, name, "found no such file in the folder; get the files again")
         try:
+            _require_size((self.where / name).stat().st_size, self.where, name)
             return (self.where / name).read_bytes()
         except OSError as error:
             raise DataError(self.where, None, name, f"cannot be read: {error}; get the files again") from error
+
+
+def _require_size(size: int, where: Path, name: str) -> None:
+    if size > LARGEST:
+        raise DataError(where, None, name, f"found an image file of {size:,} bytes; expected at most {LARGEST:,}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from mmkd.config.local import is_inside
 from mmkd.data._code import code_files
 from mmkd.data.findings import Finding
 from mmkd.errors import MmkdError
@@ -63,6 +64,18 @@ class DataError(MmkdError):
         """`file:row: field: message`, without the parts that there are not."""
         place = ":".join(str(part) for part in (self.file, self.row) if part is not None)
         return ": ".join(part for part in (place, self.field, self.message) if part)
+
+
+def path_below(root: Path, name: str, named_by: Path) -> Path:
+    """Where a file that a card names lies. root: the data root. named_by: the card.
+
+    Raises DataError for a name, or a link, that leads out of the data root.
+    """
+    path = root / name
+    if not is_inside(name) or not path.resolve().is_relative_to(root.resolve()):
+        message = f"{name} leads out of the data root {root}; expected a file in it; put the file itself there"
+        raise DataError(named_by, None, "files", message)
+    return path
 
 
 class Source(abc.ABC):

@@ -28,6 +28,7 @@ from mmkd.data.splitting import Division
 from mmkd.errors import MmkdError
 
 FOLDER = "data_cards"
+MAX_BYTES = 1_000_000  # a long card has about 20,000
 
 
 class CardError(ConfigError):
@@ -226,11 +227,17 @@ def read_card(path: Path) -> Card:
     Raises CardError with all mistakes of the card.
     """
     try:
-        front = read(path.read_text("utf-8"), str(path))
-    except ConfigError as error:
-        raise CardError(path, error.problems) from error
+        size = path.stat().st_size
+        text = path.read_text("utf-8") if size <= MAX_BYTES else None
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(path, [Problem(Place(str(path)), (), f"cannot be read: {error}")]) from error
+    if text is None:
+        message = f"found {size:,} bytes; expected a card of at most {MAX_BYTES:,}"
+        raise CardError(path, [Problem(Place(str(path)), (), message)])
+    try:
+        front = read(text, str(path))
+    except ConfigError as error:
+        raise CardError(path, error.problems) from error
     problems = list(front.problems)
     about = validated(HuggingFace, _without_block(front.tree), (), problems)
     definition = _definition(front.tree, problems)

@@ -8,9 +8,10 @@ a file that was edited to the same size and time. No torch here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -37,14 +38,14 @@ ROWS_AT_ONCE = 256
 class Config(ColumnsConfig):
     """Where the data set is, and its columns by name. splits: split -> the data set's own split, like `train`.
 
-    hub: its name there. revision: the commit that it is read at. subset: the hub's configuration, where there are
-    several. folder: of a data set saved to disk, below the data root, instead of `hub`.
+    hub: `owner/name`, as it is called there. revision: the commit that it is read at. subset: the hub's configuration,
+    where there are several. folder: of a data set saved to disk, below the data root, instead of `hub`.
     Columns of class labels hold the labels' names, null for a row that is not labelled (-1). An image column holds
     the images. A folder that `Dataset.save_to_disk` wrote has the one split that the data set was, else `train`.
     """
 
     kind: Literal["hf_datasets"] = "hf_datasets"
-    hub: str | None = None
+    hub: Annotated[str, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$")] | None = None
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
     subset: str | None = None
     folder: str | None = None
@@ -132,7 +133,12 @@ class Source(ColumnsSource):
 
     def _is_file(self, path: str) -> bool:
         """Images of the hub may lie unpacked in its cache; beside a folder there is nothing that the card names."""
-        return self.config.hub is not None and Path(path).is_file()
+        import datasets
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        caches = (HF_HUB_CACHE, datasets.config.HF_DATASETS_CACHE)
+        inside = any(Path(path).resolve().is_relative_to(Path(cache).resolve()) for cache in caches)
+        return self.config.hub is not None and inside and Path(path).is_file()
 
     def _bytes_of(self, split: str, column: str, place: int) -> bytes:
         value = self._open(split)[place][column]
@@ -153,7 +159,10 @@ class Source(ColumnsSource):
         failures = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError)
         try:
             if self.config.folder is not None:
-                loaded = datasets.load_from_disk(str(self.path(self.config.folder)))
+                loaded = datasets.load_from_disk(str(self._own_folder(self.config.folder)))
+            elif Path(self.config.hub or "").exists():  # which `load_dataset` would take for the hub's
+                message = f"found {self.config.hub} in the working folder; expected the hub's; work in another folder"
+                raise DataError(self.card.path, None, "mmkd.source.hub", message)
             else:
                 loaded = datasets.load_dataset(self.config.hub, self.config.subset, revision=self.config.revision)
         except failures as error:
@@ -169,6 +178,24 @@ class Source(ColumnsSource):
             if isinstance(feature, datasets.Image):
                 rows = rows.cast_column(name, datasets.Image(decode=False))
         return rows
+
+    def _own_folder(self, name: str) -> Path:
+        """The folder of a data set on disk, once the files that it says to read are known to be its own.
+
+        Raises DataError when they are not.
+        """
+        folder = self.path(name)
+        for path in (folder / "dataset_dict.json", folder / "state.json", *folder.glob("*/state.json")):
+            try:
+                stated = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+                named = [*stated.get("splits", []), *(each["filename"] for each in stated.get("_data_files", []))]
+                wrong = [each for each in named if PurePosixPath(each).name != each or each == ".."]
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise DataError(path, None, None, f"cannot be read: {error!r}; get the folder again") from error
+            if wrong:
+                message = f"names {wrong[0]!r}, which leads out of the folder; expected files that lie beside it"
+                raise DataError(path, None, None, message)
+        return folder
 
     def _advice(self) -> str:
         if self.config.folder is not None:

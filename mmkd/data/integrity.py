@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmkd.data.base import DataError
+from mmkd.data.base import DataError, path_below
 
 if TYPE_CHECKING:
     from mmkd.data.card import Card
@@ -49,7 +49,8 @@ def _is_there(path: Path, name: str) -> bool:
 
 
 def require_files(card: Card, root: Path | None) -> None:
-    """Raise DataError naming the card's files that are not there. Their content is not read."""
+    """Raise DataError naming the card's files that are not there, or lead elsewhere. Their content is not read."""
+    _require_inside(card, root)
     _report(card, root, missing_files(card, root), [])
 
 
@@ -58,14 +59,23 @@ def check_files(card: Card, root: Path | None, memory: Path) -> None:
 
     memory: folder of what zips and folders held when they were right; need not be there yet.
     Raises DataError naming all that is missing and all whose sha256 is another than the card's, with the members
-    of a zip or folder that are damaged, changed, added or removed; OSError when `memory` cannot be written.
+    of a zip or folder that are damaged, changed, added or removed, and for files that lead out of the data root;
+    OSError when `memory` cannot be written.
     """
+    _require_inside(card, root)
     missing = missing_files(card, root)
     wrong = []
     for name, expected in card.files.items():
         if root is not None and name not in missing:
             wrong += _difference(root / name, name, expected.sha256, memory)
     _report(card, root, missing, wrong)
+
+
+def _require_inside(card: Card, root: Path | None) -> None:
+    if root is None:
+        return
+    for name in card.files:
+        path_below(root, name, card.path)
 
 
 def _report(card: Card, root: Path | None, missing: list[str], wrong: list[str]) -> None:
@@ -100,8 +110,14 @@ def _difference(path: Path, name: str, expected: str, memory: Path) -> list[str]
 
 
 def folder_listing(folder: Path) -> Listing:
-    """sha256 of every file below a folder, by its path within it."""
+    """sha256 of every file below a folder, by its path within it.
+
+    Raises OSError for a link that leads out of the folder.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    inside = folder.resolve()
+    if beyond := [path for path in files if path.is_symlink() and not path.resolve().is_relative_to(inside)]:
+        raise OSError(f"found the link {beyond[0]}, which leads out of the folder; put the file itself there")
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
 
 

@@ -102,8 +102,7 @@ class Source(ColumnsSource):
         """Id -> the objects with that id in a file of spans, which should be one."""
         path = self.path(file)
         try:
-            with self.open(file) as stream:
-                entries = parse(stream.read().decode(self.config.encoding))
+            entries = parse(self.document(file))
         except ValueError as error:
             raise DataError(path, None, None, f"{error}; expected JSON") from error
         if not isinstance(entries, list):

@@ -72,7 +72,7 @@ class Source(FileSource):
         if task is None or len(card.tasks) > 1 or task.kind != "tag" or set(task.labels) != expected:
             message = f"expected one task named {TASK}, of the kind tag, with the labels {', '.join(sorted(expected))}"
             raise DataError(card.path, None, "mmkd.tasks", message)
-        self._images: Images | None = None if root is None else ZipImages(root / config.images)
+        self._images: Images | None = None if root is None else ZipImages(self.path(config.images))
 
     def files(self, split: str) -> tuple[str, ...]:
         """The split's archives of annotations, and the one of images."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from mmkd.config.local import local_path
+from mmkd.pretrained import pretrained_tokenizer
 from mmkd.record import hash_of
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def text_reader(config: TextEncoder, texts: Iterable[Sequence[str]], folder: Pat
     texts: words of the training rows, in a fixed order. folder: where a trained tokenizer is kept.
     """
     if config.model is not None:
-        # Byte-level tokenizers need the space that stands before every word but the first.
-        tokenizer = AutoTokenizer.from_pretrained(local_path(config.model) or config.model, add_prefix_space=True)
+        tokenizer = pretrained_tokenizer(config)
     else:
         assert config.vocabulary is not None  # checked by the config
         tokenizer = _trained(texts, config.vocabulary, folder)

@@ -15,6 +15,7 @@ from mmkd.config.layers import Layer
 from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
 from mmkd.encoders.taps import Taps, blocks_of, unfused_attention
+from mmkd.pretrained import read_weights
 from mmkd.types import Hidden
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _create(config: Config) -> nn.Module:
     if path is None:
         raise FileNotFoundError(f"weights: found no {config.weights}, in the working folder or below MMKD_DATA")
     model = timm.create_model(config.model, **options)
-    timm.models.load_checkpoint(model, str(path))
+    model.load_state_dict(read_weights(path))
     model.reset_classifier(0)
     return model
 

@@ -13,11 +13,11 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 from transformers.utils import ModelOutput
 
 from mmkd.config.layers import Layer
-from mmkd.config.local import local_path
 from mmkd.encoders.base import COMPILED, Encoded
 from mmkd.encoders.prefix import Prefix
 from mmkd.encoders.taps import Taps
 from mmkd.encoders.vocabulary import with_vocabulary
+from mmkd.pretrained import pretrained_config, pretrained_model
 from mmkd.types import Hidden, Tokens
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TextEncoder(nn.Module):
         self.pooling = config.pooling
         self.prefix: Prefix | None = None
         if config.model is not None:
-            self.model = AutoModel.from_pretrained(local_path(config.model) or config.model)
+            self.model = pretrained_model(config)
         else:
             self.model = AutoModel.from_config(architecture_of(config, reader))
         with_vocabulary(self.model, self.model.get_input_embeddings())
@@ -179,7 +179,7 @@ class TextEncoder(nn.Module):
 def architecture_of(config: Config, reader: TextReader) -> PretrainedConfig:
     """The transformers config of a text encoder: the pretrained model's own, or one from its keys."""
     if config.model is not None:
-        return AutoConfig.from_pretrained(local_path(config.model) or config.model)
+        return pretrained_config(config)
     assert config.architecture is not None  # checked by the config
     keys = {"vocab_size": reader.vocabulary, "pad_token_id": reader.padding, **config.architecture}
     return AutoConfig.for_model(**keys)

@@ -127,6 +127,8 @@ def read_student(folder: Path) -> Stored:
         # built from its own architecture, not fetched again
         size = plain["text"]["vocabulary"] or 1
         plain["text"] |= {"model": None, "architecture": facts["architecture"], "vocabulary": size}
+    if plain["text"] is not None:
+        plain["text"]["trust_remote_code"] = False  # an experiment says so, never a file that it names
     if plain["image"] is not None:
         plain["image"] |= {"pretrained": False, "weights": None}
     config = Config.model_validate(plain)

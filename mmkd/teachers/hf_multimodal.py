@@ -27,6 +27,7 @@ from mmkd.data.pixels import ImageReader
 from mmkd.data.tokens import TextReader, text_reader
 from mmkd.encoders.text import to_words, word_weights
 from mmkd.heads import TaughtHead, apply_heads, heads, side_by_side, taught_heads
+from mmkd.pretrained import pretrained_config, pretrained_model
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Teacher as Base
 from mmkd.teachers.base import Texts
@@ -177,7 +178,7 @@ def _settings(config: Config, reader: TextReader) -> Any:
     from transformers import AutoConfig
 
     if config.model is not None:
-        found = AutoConfig.from_pretrained(local_path(config.model) or config.model)
+        found: Any = pretrained_config(config)
     else:
         assert config.architecture is not None  # checked by the config
         tokenizer = reader.tokenizer
@@ -198,10 +199,7 @@ def _model(config: Config, reader: TextReader) -> Any:
     from transformers import AutoModel
 
     settings = _settings(config, reader)
-    if config.model is None:
-        model = AutoModel.from_config(settings)
-    else:
-        model = AutoModel.from_pretrained(local_path(config.model) or config.model)
+    model = AutoModel.from_config(settings) if config.model is None else pretrained_model(config)
     if not (hasattr(model, "get_text_features") and hasattr(model, "get_image_features")):
         raise ValueError(f"{settings.model_type}: expected a model with features of texts and of images in one space")
     return model

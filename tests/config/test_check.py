@@ -148,8 +148,6 @@ CASES = [
      [("losses.features.teacher", "`bert` reads text; expected one that reads image")]),
     (["teachers.bert.model=./gone"], [("teachers.bert.model", "there is no `./gone`")]),
     (["student.text.model=/gone/model"], [("student.text.model", "there is no `/gone/model`")]),
-    (["student.image.weights=gone.pt"], [("student.image.weights", "there is no `gone.pt`")]),
-    (["teachers.vit.weights=gone.pt"], [("teachers.vit.weights", "there is no `gone.pt`")]),
     (["student.image=null", "losses.features=null", "student.adapt.image={kind: lora, targets: [qkv]}"],
      [("student.adapt.image", "does not read image; expected `student.image`")]),
     (["student.text={model: null, bag: {width: 8}, vocabulary: 90}", PREFIX.format("text")],
@@ -159,6 +157,8 @@ CASES = [
     ([PREFIX.format("image")], [("student.adapt.image", "as `kind`; expected one of lora, adapter")]),
     (["student.adapt.text={kind: lora}"], [("student.adapt.text.targets", "missing")]),
     (["student.adapt.text={kind: adapter, targets: []}"], [("student.adapt.text.targets", "at least 1")]),
+    (["student.image.weights=gone.safetensors"], [("student.image.weights", "there is no `gone.safetensors`")]),
+    (["teachers.vit.weights=gone.safetensors"], [("teachers.vit.weights", "there is no `gone.safetensors`")]),
 ]  # fmt: skip
 
 

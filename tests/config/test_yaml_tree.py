@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mmkd.config.problems import ConfigError, Place
-from mmkd.config.yaml_tree import Node, parse, scalar
+from mmkd.config.yaml_tree import MAX_VALUES, Node, parse, scalar
 
 
 def read(text: str) -> tuple[Node, list[str]]:
@@ -114,3 +114,16 @@ def test_a_billion_laughs_is_refused_unexpanded() -> None:
     root, problems = read("\n".join(lines))
     assert len(problems) == 10 + 9 * 9
     assert root.plain()["a9"] == [None] * 9
+
+
+def test_a_file_has_so_many_values_and_no_more() -> None:
+    most = "[" + "0, " * (MAX_VALUES - 1) + "]"  # and the list itself
+    assert read(most)[1] == []
+    assert refusal(most.replace("[", "[0, ")) == f"f:1: found more than {MAX_VALUES} values"
+
+
+@pytest.mark.parametrize(("text", "digits"), [("9223372036854775808", 19), ("-9223372036854775809", 20)])
+def test_an_integer_has_64_bits_at_most(text: str, digits: int) -> None:
+    assert read(f"a: {text[:-1]}7")[1] == []
+    assert read(f"a: '{text}'")[1] == []
+    assert read(f"a: {text}")[1] == [f"f:1: a: found an integer of {digits} digits; expected one of 64 bits at most"]

@@ -185,6 +185,7 @@ def test_an_image_of_the_hub_that_lies_in_its_cache(tmp_path, monkeypatch):
     images = [{"bytes": None, "path": str(tmp_path / "a.png")}, {"bytes": None, "path": "gone.png"}, None, None]
     saved = made(ROWS | {"text": ["x"] * 4, "image": images}, mood=MOODS, image=datasets.Image())
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: saved)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     form = FORM | {"hub": "o/s", "revision": COMMIT, "splits": {"train": "train"}, "image": {"column": "image"}}
     rows = list(source_of(tmp_path / "root", form, TASKS).read("train"))
     assert finding_of(rows, "image_missing").row == 2

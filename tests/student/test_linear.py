@@ -122,7 +122,7 @@ def test_it_has_the_layer_0_alone(corpus: Corpus):
         (StudentText, {"start": {"teacher": "t", "layers": [-1, 1]}}, "numbers of blocks that rise"),
         (StudentImage, {}, "exactly one of `model`, `start` and `pixels`"),
         (StudentImage, {"model": "m", "pixels": {}}, "exactly one of `model`, `start` and `pixels`"),
-        (StudentImage, {"pixels": {}, "weights": "w"}, "`pretrained` and `weights` go with `model`"),
+        (StudentImage, {"pixels": {}, "weights": "w.safetensors"}, "`pretrained` and `weights` go with `model`"),
     ],
 )
 def test_a_section_of_several_origins_is_refused(section: type[Any], plain: dict[str, Any], expected: str):
