@@ -101,7 +101,7 @@ def run_experiment(
     folder = run_folder(experiment, near)
     with ExitStack() as leases:
         for seed in experiment.seeds if os.environ.get("RANK", "0") == "0" else ():
-            leases.enter_context(only_writer(folder, f"seed{seed}.run"))
+            leases.enter_context(only_writer(folder, f".seed{seed}.run"))
         return _run_experiment(experiment, near, progress, command, fresh, jobs, say, profile)
 
 
@@ -150,7 +150,7 @@ def _run_experiment(
             count, first = len(unheard), unheard[0]
             say(f"teacher {name}: no record of its own: it knows nothing about {count} rows, the first {first}")
         else:
-            with in_turn(folder, f"{place.name}.lock", say):  # runs of other seeds write it too
+            with in_turn(folder, f".{place.name}.lock", say):  # runs of other seeds write it too
                 found = finished(place, ready.workspace, ready.prepared)
                 records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
     learned, kept = records[0].trained_parameters, records[0].parameters
@@ -278,7 +278,7 @@ def run_seed(
     bar = workspace.follow(f"train seed {seed}")
     views = folder / "views"
     main = accelerator.is_main_process
-    with only_writer(folder.parent, f"{folder.name}.lock") if main else nullcontext():
+    with only_writer(folder.parent, f".{folder.name}.lock") if main else nullcontext():
         checkpoints = checkpoints_of(workspace, ready.prepared, folder, seed, start)
         if main and (fresh or not checkpoints.steps()):
             shutil.rmtree(folder, ignore_errors=True)

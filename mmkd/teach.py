@@ -227,7 +227,7 @@ def finetune_settings(training: Finetune) -> Train:
 def _train_in_turn(workspace: Workspace, start: Untrained, training: Finetune) -> None:
     """Two runs may need the same teacher at the same time: the second waits, and finds what the first has made."""
     main, folder, tasks = workspace.accelerator.is_main_process, start.folder, start.teacher.tasks
-    with in_turn(folder.parent, f"{folder.name}.lock", workspace.say) if main else nullcontext():
+    with in_turn(folder.parent, f".{folder.name}.lock", workspace.say) if main else nullcontext():
         if told_by_main(checkpoint.exists(folder), workspace.accelerator):
             return
         checkpoints = _checkpoints(workspace, start, training)

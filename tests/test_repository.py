@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from mmkd import cli_tools
 from mmkd.config import plugins
 from mmkd.config.methods import methods_page
 from mmkd.config.schema import json_schema
+from mmkd.disk import DiskError
+from mmkd.errors import MmkdError
+from mmkd.interrupt import Interrupted
+from mmkd.lease import Busy
 from mmkd.report.tables import check_tables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +52,11 @@ def test_the_numbers_in_the_readme_are_those_of_the_table() -> None:
 def test_each_exit_code_has_its_row() -> None:
     page = (ROOT / "docs" / "exit_codes.md").read_text("utf-8")
     codes = {value for name, value in vars(cli_tools).items() if name.isupper() and isinstance(value, int)}
+    codes |= {error.exit_code for error in (MmkdError, Busy, DiskError, Interrupted)} | {128 + signal.SIGINT}
     assert {int(code) for code in re.findall(r"^\| +(\d+) \|", page, re.MULTILINE)} == {0, *codes}
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "mmkd").rglob("*.py"))
+    stated = {int(code) for code in re.findall(r"exit_code: ClassVar\[int\] = (\d+)", source)}
+    assert stated <= codes and len(stated) == 4
 
 
 @pytest.mark.parametrize("folder", ["data", "losses", "tasks", "teachers", "weighting"])

@@ -169,7 +169,7 @@ folder = Path(sys.argv[1])
 while not (folder / "go").exists():
     time.sleep(0.01)
 try:
-    with only_writer(folder, "seed0.run"):
+    with only_writer(folder, ".seed0.run"):
         with (folder / "written").open("a") as file:
             file.write("one\\n")
         while not (folder / "end").exists():

@@ -73,7 +73,7 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (record,) = run_experiment(ready.workspace.experiment, near, QUIET, "the command", say=said.append)
     hook.remove()
     assert f"the student trained {record.trained_parameters:,} of {record.parameters:,} parameters" in said
-    folder = run_folder(ready.workspace.experiment, ready.workspace) / "seed0"
+    folder = run_folder(ready.workspace.experiment, near) / "seed0"
     return Done(request.param, ready, start, kept["moments"], record, folder)
 
 
