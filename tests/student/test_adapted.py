@@ -153,7 +153,7 @@ def test_a_student_goes_on_from_it(done: Done):
     else:
         assert trained_parameters(student) == done.record.trained_parameters  # what is added goes on learning
         run_experiment(experiment(plain), near, QUIET, "the command", say=lambda line: None)
-        later = read_student(run_folder(experiment(plain), ready.workspace) / "seed0").student({})
+        later = read_student(run_folder(experiment(plain), near) / "seed0").student({})
         frozen = {name for name in own if name.startswith("encoders.text.model.") and ".adapter." not in name}
         assert all(torch.equal(later.state_dict()[name], own[name]) for name in frozen)
         plain["student"]["adapt"] = {"text": KINDS["lora"]["text"]}
