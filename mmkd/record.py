@@ -79,7 +79,8 @@ class RunRecord(Section):
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
-    history: one mapping per epoch. parameters: trained weights of the network that is kept.
+    history: one mapping per epoch. skipped_steps: left out over all epochs, where a number was inf or NaN.
+    parameters: trained weights of the network that is kept.
     seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
     test_openings: how often the test split was read. predictions: sha256 of the predictions file beside the record.
     """
@@ -104,6 +105,7 @@ class RunRecord(Section):
     scores: dict[str, dict[str, dict[str, Score]]]
     ceilings: dict[str, dict[str, dict[str, float]]] = {}
     history: list[dict[str, Any]]
+    skipped_steps: int = 0
     parameters: int
     seconds: dict[str, float]
     peak_memory: int

@@ -233,6 +233,7 @@ def run_seed(
             bar,
             watch,
             new_words=experiment.augment is not None and experiment.augment.text is not None,
+            say=workspace.progress.console.print,
         )
     clock.lap("train")
     with accelerator.main_process_first():

@@ -21,6 +21,7 @@ CODE = (
     *("encoders", "heads.py", "teachers/base.py", "lora.py"),
     *("tasks/base.py", "tasks/_cross_entropy.py", "tasks/_metrics.py", "losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "objective.py", "diagnostics.py", "averaging.py"),
+    *("culprit.py", "finite.py"),
     *("train.py", "evaluate.py", "teach.py", "teacher_identity.py"),
 )
 """What a teacher's weights and stored outputs depend on, beside its own kind and those of its tasks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from mmkd.averaging import Averaged
 from mmkd.config.experiment import Train
 from mmkd.config.mixing import Mixing, Size
+from mmkd.culprit import Moment, Search
 from mmkd.data.base import DataError
 from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus
@@ -25,6 +27,7 @@ from mmkd.data.sampling import batches_per_epoch, training_batches
 from mmkd.diagnostics import Diagnostics
 from mmkd.encoders.vocabulary import learn_all, learn_rows
 from mmkd.evaluate import evaluate
+from mmkd.finite import Guard, require_finite
 from mmkd.lessons import lessons
 from mmkd.objective import Objective, Terms
 from mmkd.processes import average_over_processes, is_read_again, share_of, told_by_all, told_by_main
@@ -83,6 +86,7 @@ def train(
     progress: Callable[[int, int], None] = lambda done, total: None,
     watch: Watch = lambda phase: None,
     new_words: bool = False,
+    say: Callable[[str], None] = print,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
@@ -90,8 +94,9 @@ def train(
     new_words: whether an epoch may hold other words than the first. Otherwise, only the first's learn (`vocabulary`).
     All randomness derives from `seed` and the number of the epoch, step and process. progress: called with steps done,
     in all. In several processes, each returns the weights; the main one's are those that were evaluated.
-    watch: may look at the time, and changes nothing.
-    Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task.
+    watch: may look at the time, and changes nothing. say: told each step that `non_finite: skip` leaves out.
+    Raises NonFinite when a number of a step is inf or NaN, as `non_finite` says; DataError when validation has no label
+    for a task.
     """
     _require_labels(validation, players.tasks)
     network, device = players.network, accelerator.device
@@ -107,6 +112,8 @@ def train(
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     schedule = warmup_cosine(optimizer, per_epoch * settings.epochs, settings.warmup)
     averaged = Averaged(network, settings.average)
+    search = Search(network, players.terms, players.weighting, players.teachers, accelerator.autocast)
+    guard = Guard(search, parameters, settings, accelerator, say)
     best: Trained | None = None
     history: list[dict[str, Any]] = []
     step, looked = 0, -1
@@ -115,45 +122,55 @@ def train(
         for epoch in range(settings.epochs):
             watch("loading")
             network.train()
-            sums, diagnostics = Sums(), Diagnostics()
+            sums, counted, diagnostics, looks = Sums(), Sums(), Diagnostics(), Diagnostics()
+            guard.new_epoch()
             corpus = corpus if epoch == 0 else corpus_of(epoch)
             batches = training_batches(corpus.words(), corpus.sizes(), settings.batch_size, mixing, seed, epoch)
             shares = [share_of(rows, accelerator) for rows in batches]
             for number, (batch, said) in enumerate(taught(load(corpus, shares, settings.workers)), start=1):
-                torch.manual_seed(mix(seed, epoch, number, *own_stream))
+                own_seed = mix(seed, epoch, number, *own_stream)
+                torch.manual_seed(own_seed)
                 done = step / (per_epoch * settings.epochs)
-                watch("student")
-                with accelerator.autocast():
-                    student = network(batch)
-                watch("losses")  # in full precision: half of it would round projections and products of features
-                objective = players.terms(student, said, batch, done, step)
-                if settings.diagnose_every is not None and looked != step and step % settings.diagnose_every == 0:
-                    watch("diagnostics")
-                    diagnostics.look(objective, shared, student, said, batch, players.tasks)
-                    looked = step
-                watch("backward")
-                representation = [student.fused] if student.fused is not None else []
-                weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
-                watch("bookkeeping")
-                sums.add(objective, weights)
-                if not is_read_again(batches[number - 1], accelerator):
-                    sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
+                with guard.over(Moment(batch, said, done, step, own_seed)):
+                    watch("student")
+                    with accelerator.autocast():
+                        student = network(batch)
+                    watch("losses")  # in full precision: half of it would round projections and products of features
+                    objective = players.terms(student, said, batch, done, step)
+                    if settings.diagnose_every is not None and looked != step and step % settings.diagnose_every == 0:
+                        watch("diagnostics")
+                        looks = copy.deepcopy(diagnostics)
+                        looks.look(objective, shared, student, said, batch, players.tasks)
+                        looked = step
+                    watch("backward")
+                    representation = [student.fused] if student.fused is not None else []
+                    weights = players.weighting.backward(objective.by_task, objective.rest, shared, representation)
+                    require_finite(weights, players.weighting.config.kind, step, batch.ids)
+                    watch("bookkeeping")
+                    counted.add(objective, weights)
+                    if not is_read_again(batches[number - 1], accelerator):
+                        counted.count(corpus.count(batch.rows.numpy(force=True)), batch)
                 watch("optimizer")
                 if number % settings.accumulate == 0 or number == len(batches):
                     average_gradients(parameters, (number - 1) % settings.accumulate + 1)
+                    guard.mark()
                     average_over_processes(parameters, accelerator)
-                    if settings.clip is not None:
-                        nn.utils.clip_grad_norm_(parameters, settings.clip, error_if_nonfinite=True)
-                    optimizer.step()
-                    schedule.step()
+                    if guard.lets_through():
+                        optimizer.step()
+                        schedule.step()
+                        step += 1
+                        averaged.update(step / (per_epoch * settings.epochs))
+                        progress(step, per_epoch * settings.epochs)
+                        sums, diagnostics = Sums.together([sums, counted]), looks
+                    else:
+                        looked = -1
                     optimizer.zero_grad()
-                    step += 1
-                    averaged.update(step / (per_epoch * settings.epochs))
-                    progress(step, per_epoch * settings.epochs)
+                    counted, looks = Sums(), diagnostics
                 watch("loading")
             players.weighting.end_epoch()
             sums = Sums.together(told_by_all(sums, accelerator))
             entry: dict[str, Any] = {"epoch": epoch, **sums.means(), **sums.seen(), "diagnostics": diagnostics.means()}
+            entry["skipped_steps"] = len(guard.left_out)
             watch("evaluation")
             if accelerator.is_main_process:
                 found = evaluate(averaged.network, validation, players.tasks, device)

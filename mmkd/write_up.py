@@ -71,6 +71,7 @@ def write_up(
         scores={split: evaluation.scores for split, evaluation in splits.items()},
         ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
         history=made.trained.history,
+        skipped_steps=sum(entry.get("skipped_steps", 0) for entry in made.trained.history),
         parameters=sum(p.numel() for p in made.network.parameters()),
         seconds=dict(seconds),
         peak_memory=peak_memory(),

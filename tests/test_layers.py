@@ -34,6 +34,7 @@ LAYERS = (
         "losses",
     ),
     *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
+    *("culprit", "finite"),
     *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "speakers", "plan"),
     *("report", "write_up", "teacher_record", "run", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),

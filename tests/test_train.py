@@ -198,7 +198,17 @@ def test_report_sees_each_epoch_and_can_stop(tmp_path: Path):
     trained = run(players_of(corpus), corpus, tmp_path, settings=settings, report=report)
     assert seen == [0, 1]
     assert len(trained.history) == 2
-    expected = {"epoch", "mean_score", "validation", "terms", "weights", "rows", "labelled", "diagnostics"}
+    expected = {
+        "epoch",
+        "mean_score",
+        "validation",
+        "terms",
+        "weights",
+        "rows",
+        "labelled",
+        "diagnostics",
+        "skipped_steps",
+    }
     assert trained.history[0].keys() == expected
     assert trained.history[0]["terms"].keys() == trained.history[0]["weights"].keys() == TASKS.keys()
 
