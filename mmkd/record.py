@@ -44,16 +44,29 @@ class Code(Section):
 class Machine(Section):
     """Where the run took place; equal bits are promised for an equal machine, threads and processes only.
 
-    threads: of each process. processes: those that trained together.
+    cpu_features: the vector instructions that torch chose. cpu_flags: those that the processor has. libraries: those
+    that multiply matrices. threads: within an operation, of each process; interop_threads: between operations; None:
+    not known. processes: those that trained together.
     """
 
     device: str
     cpu: str
     cpu_features: str
+    cpu_flags: list[str] = []
+    libraries: list[str] = []
     threads: int
+    interop_threads: int | None = None
     processes: int = 1
     platform: str
     python: str
+
+
+class Opening(Section):
+    """One opening of the test split. who: `seed0`, or `teacher-<name>`. when: UTC, as text. command: how it was run."""
+
+    who: str
+    when: str
+    command: str
 
 
 class Selection(Section):
@@ -76,13 +89,16 @@ class RunRecord(Section):
         reason, and places masked by kind of personal data.
     teachers: teacher -> part of its identity -> hash (weights, cache key ...).
     start: sha256 of the student's weights before its first step, pretrained ones included; None for a teacher.
+    weights: sha256 of the student's weights that are kept; None for a teacher.
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
     history: one mapping per epoch. skipped_steps: left out over all epochs, where a number was inf or NaN.
     parameters: trained weights of the network that is kept.
     seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
-    test_openings: how often the test split was read. predictions: sha256 of the predictions file beside the record.
+    test_openings: how often runs of this experiment opened the test split for this network, this time included.
+    openings: all of them, of its other networks too, as the run's folder counts them.
+    predictions: sha256 of the predictions file beside the record.
     """
 
     schema_version: Literal[1] = 1
@@ -98,6 +114,7 @@ class RunRecord(Section):
     rows: dict[str, dict[str, int | dict[str, int]]] = {}
     teachers: dict[str, dict[str, str]]
     start: str | None = None
+    weights: str | None = None
     packages: dict[str, str]
     machine: Machine
     selection: Selection
@@ -110,6 +127,7 @@ class RunRecord(Section):
     seconds: dict[str, float]
     peak_memory: int
     test_openings: int
+    openings: list[Opening] = []
     created: str
     predictions: str | None
     digest: str = ""

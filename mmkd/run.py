@@ -23,6 +23,7 @@ from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
+from mmkd.openings import note_opening
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
@@ -242,8 +243,10 @@ def run_seed(
         shutil.rmtree(views, ignore_errors=True)
         splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
         if test:
-            corpus = workspace.mix.split("test", workspace.reader("student"))
-            splits["test"] = evaluate(student, corpus, workspace.tasks, device)
+            note_opening(folder.parent, folder.name, command)
+            with workspace.mix.test_opened():
+                corpus = workspace.mix.split("test", workspace.reader("student"))
+                splits["test"] = evaluate(student, corpus, workspace.tasks, device)
         clock.lap("evaluate")
         save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
         made = Made(student, trained, splits, seed, None, start)

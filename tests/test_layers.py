@@ -19,6 +19,7 @@ LAYERS = (
         "errors",
         "config",
         "record",
+        "openings",
         "places",
         "arrays",
         "types",
@@ -36,7 +37,7 @@ LAYERS = (
     *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
     *("culprit", "finite"),
     *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "teacher_record", "run", "sweep", "api"),
+    *("report", "write_up", "teacher_record", "run", "verify", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {
@@ -55,6 +56,7 @@ ONLY_IN = {
 }
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
+    *("mmkd.openings", "mmkd.data.sealed"),
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
     *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines"),
     *("mmkd.data.parquet", "mmkd.data.integrity", "mmkd.data.masking", "mmkd.data.croissant", "mmkd.data.new_card"),
@@ -62,6 +64,7 @@ WITHOUT_TORCH = (
     *("mmkd.cli_cache", "mmkd.cache.build", "mmkd.cache.catalogue"),
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
+    "mmkd.report.verification",
     "mmkd.plan.show",
 )
 

@@ -1,5 +1,6 @@
-"""One of two processes that train one student, with a term that is NaN on one row: `python -m lab.one_that_fails FOLDER`.
+"""One of two processes that train one student, with a term that is NaN on one row.
 
+`python -m lab.one_that_fails FOLDER`
 Prints, as JSON, the weights' sha256, the steps left out, what was said, and how the run ends that stops at it.
 """
 
