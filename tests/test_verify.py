@@ -167,6 +167,7 @@ def test_a_record_that_was_edited_is_refused(finished: Path):
     assert "does not match its own sha256" in refused(path)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than this machine may have cores
 def test_the_same_seed_has_the_same_bits_with_any_number_of_workers(tmp_path: Path):
     found: list[RunRecord] = []
     for workers in (0, 1, 4):
