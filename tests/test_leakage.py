@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmkd.openings import note_opening, openings_of
 from mmkd.plan.plan import plan_experiment
 from mmkd.record import RecordError, RunRecord
 from mmkd.run import make_ready, run_experiment
+from lab import flipped as flipped_source
 from test_sweep import mmkd as command_line
 from tiny_project import CARDS, experiment, make_project, plain_experiment, student_alone
 
@@ -169,7 +171,9 @@ def test_a_sweep_chooses_the_same(tmp_path: Path):
     for flip in (False, True):
         near = project_of(tmp_path / str(flip))
         near.write_text(json.dumps(flipped(student_alone(), flip)), "utf-8")
-        (near.parent / "sweeps").mkdir()
+        for name in ("sweeps", "lab"):
+            (near.parent / name).mkdir()
+        shutil.copy(flipped_source.__file__, near.parent / "lab" / "flipped.py")  # kinds are found where mmkd is called
         (near.parent / "sweeps" / "small.yaml").write_text(SWEEP, "utf-8")
         done = command_line(near.parent, "sweep", "sweeps/small.yaml")
         assert done.returncode == 0, done.stderr
