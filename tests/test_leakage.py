@@ -11,6 +11,7 @@ import pytest
 from rich.progress import Progress
 
 import mmkd.run
+from lab import flipped as flipped_source
 from mmkd.data.base import Example
 from mmkd.data.corpus import Corpus
 from mmkd.data.mix import Mix
@@ -19,7 +20,6 @@ from mmkd.openings import note_opening, openings_of
 from mmkd.plan.plan import plan_experiment
 from mmkd.record import RecordError, RunRecord
 from mmkd.run import make_ready, run_experiment
-from lab import flipped as flipped_source
 from test_sweep import mmkd as command_line
 from tiny_project import CARDS, experiment, make_project, plain_experiment, student_alone
 
