@@ -11,7 +11,7 @@ import typer
 
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
-from mmkd.cli_tools import FAILED, progress_bars, refusals
+from mmkd.cli_tools import FAILED, REFUSED, progress_bars, refusals
 from mmkd.interrupt import stops_when_asked
 from mmkd.secrets import redact_output
 
@@ -95,8 +95,12 @@ def run(
     fresh: Annotated[bool, typer.Option(help="Run again what has finished already.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Seeds that run at the same time, each in its own process.")] = 1,
     profile: Annotated[bool, typer.Option(help="Run the first seed, and say where the time of a batch goes.")] = False,
+    verify: Annotated[bool, typer.Option(help="FILE is a run record: run its seed again, and compare.")] = False,
 ) -> None:
     """Run an experiment for each of its seeds, and show the test scores."""
+    if verify:
+        _verify(file, bool(overrides) or fresh or profile or jobs > 1)
+        return
     experiment = _load(file, overrides)
     command = shlex.join(["mmkd", "run", file.as_posix(), *(overrides or [])])
     with refusals(), stops_when_asked(), progress_bars() as (console, say, progress):
@@ -105,6 +109,22 @@ def run(
 
         records = run_experiment(experiment, file, progress, command, fresh, jobs, say, profile)
     console.print(score_table(records))
+
+
+def _verify(file: Path, more: bool) -> None:
+    """Exit code 0: all numbers came out again. 1: some did not."""
+    if more:
+        typer.echo("--verify takes a record and nothing else: the record says all that is run", err=True)
+        raise typer.Exit(REFUSED)
+    with refusals(), progress_bars() as (console, say, progress):
+        from mmkd.report.verification import verification_table
+        from mmkd.verify import verify_record
+
+        command = shlex.join(["mmkd", "run", "--verify", file.as_posix()])
+        found = verify_record(file, progress, command, say)
+    console.print(verification_table(found))
+    if not found.holds:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

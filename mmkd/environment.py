@@ -25,8 +25,12 @@ PACKAGES = (
     "peft",
     "torchjd",
     "numpy",
+    "pyarrow",
     "ray",
 )
+
+VECTOR = ("sse4", "avx", "fma", "amx", "asimd", "neon", "sve")
+LIBRARIES = ("Intel(R) oneAPI Math", "Intel(R) Math", "Intel(R) MKL-DNN", "OpenBLAS", "CUDA Runtime", "CuDNN")
 
 
 def package_versions() -> dict[str, str]:
@@ -72,7 +76,10 @@ def machine(device: torch.device, processes: int = 1) -> Machine:
         device=name,
         cpu=_cpu_name(),
         cpu_features=torch.backends.cpu.get_cpu_capability(),
+        cpu_flags=_cpu_flags(),
+        libraries=_libraries(),
         threads=torch.get_num_threads(),
+        interop_threads=torch.get_num_interop_threads(),
         processes=processes,
         platform=platform.platform(),
         python=platform.python_version(),
@@ -80,11 +87,28 @@ def machine(device: torch.device, processes: int = 1) -> Machine:
 
 
 def _cpu_name() -> str:
+    return _cpu_line("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> list[str]:
+    """Vector instructions of the processor, where the system tells them."""
+    flags = (_cpu_line("flags") or _cpu_line("Features") or "").split()
+    return sorted({flag for flag in flags if flag.startswith(VECTOR)})
+
+
+def _cpu_line(name: str) -> str | None:
+    """What /proc/cpuinfo says of the first processor; None where there is no such file, or no such line."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), None)
+
+
+def _libraries() -> list[str]:
+    """The lines of torch's own description that name what multiplies matrices."""
+    lines = (line.strip(" -") for line in torch.__config__.show().splitlines())
+    return [line for line in lines if line.startswith(LIBRARIES)]
 
 
 def peak_memory() -> int:

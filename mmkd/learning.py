@@ -5,6 +5,7 @@ Random numbers are no part of it: each batch begins with a seed of its own. Nor 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from mmkd.changing import changing, learned, put_back
 from mmkd.checkpoints import Saved
 from mmkd.config.experiment import Train
 from mmkd.diagnostics import Diagnostics
+from mmkd.objective import Objective
 from mmkd.sums import Sums
 from mmkd.weighting.base import Weighting, order_gradients
 
@@ -32,11 +34,25 @@ class Best:
     values: Tensors
 
 
+@dataclass
+class Step:
+    """What the batches of the step under way have said so far; it counts once the step is taken."""
+
+    sums: Sums
+    diagnostics: Diagnostics
+    is_new: bool = True
+
+    def add(self, objective: Objective, weights: Mapping[str, float]) -> None:
+        """Take in a batch."""
+        self.sums.add(objective, weights)
+        self.is_new = False
+
+
 class Learning:
     """The networks' changing values, the optimizer, and how far training is.
 
-    epoch, batch: the epoch that is under way, and how many of its batches were read. step: steps taken in all. looked:
-    the step of the last diagnostics. stopped: no more epochs, though some are left.
+    epoch, batch: the epoch that is under way, and how many of its batches were read. step: steps taken in all.
+    left_out: steps of the epoch that were not taken. stopped: no more epochs, though some are left.
     """
 
     def __init__(self, network: nn.Module, terms: nn.Module, weighting: Weighting, settings: Train) -> None:
@@ -46,14 +62,24 @@ class Learning:
         groups = decay_groups(self.trainees, weighting, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
         self.averaged = Averaged(network, settings.average)
-        self.epoch, self.batch, self.step, self.looked = 0, 0, 0, -1
+        self.epoch, self.batch, self.step, self.left_out = 0, 0, 0, 0
         self.sums, self.diagnostics = Sums(), Diagnostics()
         self.history: list[dict[str, Any]] = []
         self.best: Best | None = None
         self.stopped = False
 
-    def update(self, lr: float) -> None:
-        """A step of the optimizer with this learning rate; the gradients are used up."""
+    def begin_step(self) -> Step:
+        """A new step, which no batch was read for."""
+        return Step(Sums(), copy.deepcopy(self.diagnostics))
+
+    def leave_out(self) -> None:
+        """Do not take the step under way."""
+        self.optimizer.zero_grad()
+        self.left_out += 1
+
+    def update(self, lr: float, under_way: Step) -> None:
+        """Take the step under way, with this learning rate; the gradients are used up."""
+        self.sums, self.diagnostics = Sums.together([self.sums, under_way.sums]), under_way.diagnostics
         order_gradients(learned(self.trainees).values())
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -67,7 +93,7 @@ class Learning:
         if self.best is None or entry["mean_score"] > self.best.value:
             values = {name: value.detach().cpu().clone() for name, value in changing(self.averaged.network).items()}
             self.best = Best(self.epoch, entry["mean_score"], values)
-        self.epoch, self.batch = self.epoch + 1, 0
+        self.epoch, self.batch, self.left_out = self.epoch + 1, 0, 0
         self.sums, self.diagnostics = Sums(), Diagnostics()
 
     def stale(self, patience: int | None) -> bool:
@@ -100,7 +126,7 @@ class Learning:
     def facts(self, sums: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The rest, as plain data. sums: what each process says of its own sums."""
         best = None if self.best is None else {"epoch": self.best.epoch, "value": self.best.value}
-        position = {"epoch": self.epoch, "batch": self.batch, "looked": self.looked, "stopped": self.stopped}
+        position = {"epoch": self.epoch, "batch": self.batch, "left_out": self.left_out, "stopped": self.stopped}
         return {**position, "averaged": self.averaged.steps, "history": self.history, "best": best, "sums": list(sums)}
 
     def own_sums(self) -> dict[str, Any]:
@@ -117,7 +143,7 @@ class Learning:
         if facts["best"] is not None:
             self.best = Best(**facts["best"], values=parts["best"])
         self.epoch, self.batch, self.step = facts["epoch"], facts["batch"], saved.step
-        self.looked, self.stopped, self.history = facts["looked"], facts["stopped"], facts["history"]
+        self.left_out, self.stopped, self.history = facts["left_out"], facts["stopped"], facts["history"]
         own = facts["sums"][process]
         self.sums, self.diagnostics = Sums.of(own["sums"]), Diagnostics(**own["diagnostics"])
 

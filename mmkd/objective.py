@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,8 +21,12 @@ from mmkd.types import Batch, Mixed, Outputs, rows_of
 Over = Literal["tasks", "parts"]
 
 
-class NonFiniteTerm(MmkdError):
-    """A term of the objective is inf or NaN; the message names it, the step and the samples."""
+class NonFinite(MmkdError):
+    """A number of a step is inf or NaN; the message names what it is, the step and the samples."""
+
+
+class NonFiniteTerm(NonFinite):
+    """A term of the objective, or the logits of a network that it reads."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Terms(nn.Module):
         Where the student speaks of mixtures, a term that learns from them is the mean of its values with each example's
         targets, by their shares.
         A task's term without a row in the batch is left out, of the values too; so is a task without any such term.
-        Raises NonFiniteTerm for a term that is not finite.
+        Raises NonFiniteTerm for a term that is not finite, or for logits that are not and that no term shows.
         """
         found: dict[str, Tensor] = {}
         terms: dict[str, Tensor] = {}
@@ -116,7 +120,8 @@ class Terms(nn.Module):
             else:
                 group = groups[name] = group_of(loss.config, task, self.over)
                 by_task[group] = by_task[group] + term if group in by_task else term
-        return Objective(_read(found, batch, step), by_task, rest, terms, groups)
+        spoken = {"the student": student, **{f"teacher {name}": each for name, each in teachers.items()}}
+        return Objective(_read(found, spoken, batch, step), by_task, rest, terms, groups)
 
 
 def learns_from_mixtures(loss: Loss) -> bool:
@@ -150,18 +155,48 @@ def groups_of(losses: Iterable[LossConfig], tasks: Iterable[str], over: Over) ->
     return [name for names in parts for name in names if name in found]
 
 
-def _read(found: Mapping[str, Tensor], batch: Batch, step: int) -> dict[str, float]:
-    """The terms' values, brought from the device in one go: each transfer would wait for all that was asked of it."""
+def _read(found: Mapping[str, Tensor], spoken: Mapping[str, Outputs], batch: Batch, step: int) -> dict[str, float]:
+    """The terms' values, brought from the device in one go: each transfer would wait for all that was asked of it.
+
+    spoken: what the networks said, by name. An infinite logit may leave a term finite (its sigmoid is 1).
+    """
     if not found:
         return {}
-    values = dict(zip(found, torch.stack([value.detach().float() for value in found.values()]).tolist(), strict=True))
+    named = {f"losses.{name}": value.detach().float() for name, value in found.items()}
+    named |= {name: _unsound(outputs) for name, outputs in spoken.items() if outputs.logits}
+    values = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))
     for name, value in values.items():
         if not math.isfinite(value):
+            what = f"{name} is {value}" if name.startswith("losses.") else f"a logit of {name} is not finite"
             raise NonFiniteTerm(
-                f"step {step}: losses.{name} is {value}; samples {', '.join(batch.ids)}; "
+                f"step {step}: {what}; samples {', '.join(batch.ids)}; "
                 "look at these rows, lower train.lr, or set train.clip"
             )
-    return values
+    return {name: values[f"losses.{name}"] for name in found}
+
+
+@torch.no_grad()
+def _unsound(outputs: Outputs) -> Tensor:
+    """0 where every logit that has a meaning is finite, else NaN: x - x is 0 or NaN, however large x is."""
+    found = []
+    for logits in outputs.logits.values():
+        rows = outputs.speaks if logits.ndim == 2 else outputs.words
+        found.append(torch.where(rows, (logits - logits).float().sum(-1), 0).sum())
+    return torch.stack(found).sum()
+
+
+def output_values(outputs: Outputs) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each output by name, with the mask of what has a meaning in it, over its first dimensions."""
+    for task, logits in outputs.logits.items():
+        yield f"logits.{task}", logits, outputs.speaks if logits.ndim == 2 else outputs.words
+    for modality, pooled in outputs.pooled.items():
+        yield f"pooled.{modality}", pooled, outputs.has[modality]
+    for modality, layers in outputs.hidden.items():
+        for number, hidden in layers.items():
+            rows = hidden.mask & outputs.has[modality][:, None] if modality in outputs.has else hidden.mask
+            yield f"hidden.{modality}.{number}", hidden.values, rows
+    if outputs.fused is not None:
+        yield "fused", outputs.fused, outputs.speaks
 
 
 def present(loss: Loss, task: str, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> bool:

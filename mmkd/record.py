@@ -44,16 +44,29 @@ class Code(Section):
 class Machine(Section):
     """Where the run took place; equal bits are promised for an equal machine, threads and processes only.
 
-    threads: of each process. processes: those that trained together.
+    cpu_features: the vector instructions that torch chose. cpu_flags: those that the processor has. libraries: those
+    that multiply matrices. threads: within an operation, of each process; interop_threads: between operations; None:
+    not known. processes: those that trained together.
     """
 
     device: str
     cpu: str
     cpu_features: str
+    cpu_flags: list[str] = []
+    libraries: list[str] = []
     threads: int
+    interop_threads: int | None = None
     processes: int = 1
     platform: str
     python: str
+
+
+class Opening(Section):
+    """One opening of the test split. who: `seed0`, or `teacher-<name>`. when: UTC, as text. command: how it was run."""
+
+    who: str
+    when: str
+    command: str
 
 
 class Selection(Section):
@@ -88,13 +101,17 @@ class RunRecord(Section):
     teachers: teacher -> part of its identity -> hash (weights, cache key ...).
     start: sha256 of the student's weights before its first step, pretrained ones included; None for a teacher.
     soup: what a mean of students was made of, which trained nothing itself.
+    weights: sha256 of the student's weights that are kept; None for a teacher.
     primary: task -> the metric that selects and that stands in tables.
     scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
-    history: one mapping per epoch. parameters: weights of the network that is kept.
-    trained_parameters: of them and of low-rank products, how many learned; None for a teacher.
+    history: one mapping per epoch. skipped_steps: left out over all epochs, where a number was inf or NaN.
+    parameters: weights of the network that is kept. trained_parameters: of them and of low-rank products, how many
+        learned; None for a teacher.
     seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
-    test_openings: how often the test split was read. predictions: sha256 of the predictions file beside the record.
+    test_openings: how often runs of this experiment opened the test split for this network, this time included.
+    openings: all of them, of its other networks too, as the run's folder counts them.
+    predictions: sha256 of the predictions file beside the record.
     """
 
     schema_version: Literal[1] = 1
@@ -111,6 +128,7 @@ class RunRecord(Section):
     teachers: dict[str, dict[str, str]]
     start: str | None = None
     soup: Soup | None = None
+    weights: str | None = None
     packages: dict[str, str]
     machine: Machine
     selection: Selection
@@ -118,11 +136,13 @@ class RunRecord(Section):
     scores: dict[str, dict[str, dict[str, Score]]]
     ceilings: dict[str, dict[str, dict[str, float]]] = {}
     history: list[dict[str, Any]]
+    skipped_steps: int = 0
     parameters: int
     trained_parameters: int | None = None
     seconds: dict[str, float]
     peak_memory: int
     test_openings: int
+    openings: list[Opening] = []
     created: str
     predictions: str | None
     digest: str = ""

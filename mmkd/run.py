@@ -29,6 +29,7 @@ from mmkd.interrupt import saves_when_asked, stops_when_asked
 from mmkd.keeper import Keeper
 from mmkd.lease import in_turn, only_writer
 from mmkd.lora import without_lora
+from mmkd.openings import note_opening
 from mmkd.places import Places
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
@@ -298,6 +299,7 @@ def run_seed(
                 watch,
                 new_words=experiment.new_words,
                 keeper=keeper,
+                say=workspace.say,
             )
         merge(student)
         clock.lap("train")
@@ -307,8 +309,10 @@ def run_seed(
             shutil.rmtree(views, ignore_errors=True)
             splits = {"validation": evaluate(student, validation, workspace.tasks, device)}
             if test:
-                corpus = workspace.mix.split("test", workspace.reader("student"))
-                splits["test"] = evaluate(student, corpus, workspace.tasks, device)
+                note_opening(folder.parent, folder.name, command)
+                with workspace.mix.test_opened():
+                    corpus = workspace.mix.split("test", workspace.reader("student"))
+                    splits["test"] = evaluate(student, corpus, workspace.tasks, device)
             clock.lap("evaluate")
             save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
             made = Made(student, trained, splits, seed, None, start, learns)

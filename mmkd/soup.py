@@ -24,6 +24,7 @@ from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
+from mmkd.openings import note_opening
 from mmkd.record import RunRecord, Soup, read_record
 from mmkd.run import run_folder
 from mmkd.student.stored import FOLDER, Stored, find_student, save_student
@@ -77,15 +78,17 @@ def make_soup(
     chosen = members if recipe == "uniform" else greedy(members, score)
     value = score(chosen)
     clock.lap("soup")
-    corpora = {"validation": validation, "test": workspace.mix.split("test", readers)}
-    splits = {split: evaluate(student, corpus, workspace.tasks, device) for split, corpus in corpora.items()}
+    folder = run_folder(experiment, near) / f"seed{first.record.seed}"
+    if (folder / RECORD).exists() and read_record(folder / RECORD).soup is None:
+        raise SoupError(f"--name: found `{name}`, which a run has in {folder}; expected a name of its own")
+    note_opening(folder.parent, folder.name, command)
+    with workspace.mix.test_opened():
+        corpora = {"validation": validation, "test": workspace.mix.split("test", readers)}
+        splits = {split: evaluate(student, corpus, workspace.tasks, device) for split, corpus in corpora.items()}
     clock.lap("evaluate")
     used = [member.record for member in chosen]
     say(f"the mean of {len(used)} of {len(members)} students: {', '.join(record.file_name for record in used)}")
-    folder = run_folder(experiment, near) / f"seed{first.record.seed}"
     say(f"results go to {os.path.relpath(folder)}")
-    if (folder / RECORD).exists() and read_record(folder / RECORD).soup is None:
-        raise SoupError(f"--name: found `{name}`, which a run has in {folder}; expected a name of its own")
     shutil.rmtree(folder, ignore_errors=True)
     save_student(folder, student, readers, {"soup": recipe})
     soup = Soup(recipe=recipe, asked=_digests([m.record for m in members]), used=_digests(used))

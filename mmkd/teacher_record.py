@@ -11,6 +11,7 @@ from torch import nn
 
 from mmkd.data.corpus import Readers
 from mmkd.evaluate import evaluate
+from mmkd.openings import note_opening
 from mmkd.record import RunRecord
 from mmkd.teach import Prepared
 from mmkd.teachers.base import Teacher
@@ -38,7 +39,7 @@ def unheard_rows(workspace: Workspace, name: str, prepared: Prepared) -> list[st
     nobody, config = Readers({}, {}), workspace.experiment.teachers[name]
     if config.network:
         return []
-    corpora = [workspace.mix.split(split, nobody, list(config.tasks)) for split in ("validation", "test")]
+    corpora = [workspace.mix.unlabelled(split, nobody, list(config.tasks)) for split in ("validation", "test")]
     return [row for corpus in corpora for row in prepared.teacher.unheard(corpus)]
 
 
@@ -48,15 +49,13 @@ def record_teacher(
     """Evaluate a teacher by itself and write its record: a row of its own in the tables."""
     own, clock = prepared[name], Clock()
     teacher, device = own.teacher, workspace.accelerator.device
-    splits = {
-        split: evaluate(
-            WithoutLabels(teacher),
-            workspace.mix.split(split, teacher.readers, list(teacher.tasks)),
-            teacher.tasks,
-            device,
-        )
-        for split in ("validation", "test")
-    }
+    note_opening(folder.parent, folder.name, command)
+    with workspace.mix.test_opened():
+        corpora = {
+            split: workspace.mix.split(split, teacher.readers, list(teacher.tasks)) for split in ("validation", "test")
+        }
+        evaluated = WithoutLabels(teacher)
+        splits = {split: evaluate(evaluated, corpus, teacher.tasks, device) for split, corpus in corpora.items()}
     clock.lap("evaluate")
     facts, training = own.facts, teacher.config.training
     if training is None:

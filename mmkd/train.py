@@ -19,12 +19,14 @@ from torch.utils.tensorboard import SummaryWriter
 from mmkd.changing import learned
 from mmkd.config.experiment import Train
 from mmkd.config.mixing import Mixing, Size
+from mmkd.culprit import Moment, Search
 from mmkd.data.base import DataError
 from mmkd.data.batches import load
 from mmkd.data.corpus import Corpus
 from mmkd.data.sampling import batches_per_epoch, training_batches
 from mmkd.encoders.vocabulary import learn_all, learn_rows
 from mmkd.evaluate import evaluate
+from mmkd.finite import Guard, require_finite
 from mmkd.keeper import Keeper
 from mmkd.learning import Learning
 from mmkd.lessons import lessons
@@ -87,6 +89,7 @@ def train(
     watch: Watch = lambda phase: None,
     new_words: bool = False,
     keeper: Keeper | None = None,
+    say: Callable[[str], None] = print,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
@@ -95,9 +98,9 @@ def train(
     keeper: saves the training on its way, and goes on from what was saved before, with the same result.
     All randomness derives from `seed` and the number of the epoch, step and process. progress: called with steps done,
     in all. In several processes, each returns the weights; the main one's are those that were evaluated.
-    watch: may look at the time, and changes nothing.
-    Raises NonFiniteTerm when a term is inf or NaN, DataError when validation has no label for a task, and what the
-    keeper raises.
+    watch: may look at the time, and changes nothing. say: told each step that `non_finite: skip` leaves out.
+    Raises NonFinite when a number of a step is inf or NaN, as `non_finite` says; DataError when validation has no label
+    for a task; and what the keeper raises.
     """
     _require_labels(validation, players.tasks)
     network, device = players.network, accelerator.device
@@ -112,6 +115,8 @@ def train(
     per_epoch = math.ceil(batches_per_epoch(corpus.sizes(), settings.batch_size, mixing) / settings.accumulate)
     steps = per_epoch * settings.epochs
     passes = Passes(network, players.terms, accelerator, settings.mixup, settings.adversarial)
+    search = Search(network, players.terms, players.weighting, players.teachers, passes.student)
+    guard = Guard(search, parameters, settings, accelerator, say)
     if keeper is not None and keeper.take_up(learning):
         progress(learning.step, steps)
     own_stream = [accelerator.process_index] if accelerator.process_index else []
@@ -125,38 +130,43 @@ def train(
             corpus = corpus if epoch == 0 else corpus_of(epoch)
             batches = training_batches(corpus.words(), corpus.sizes(), settings.batch_size, mixing, seed, epoch)
             shares = [share_of(rows, accelerator) for rows in batches][learning.batch :]
+            under_way = learning.begin_step()
             for number, (batch, said) in enumerate(
                 taught(load(corpus, shares, settings.workers)), start=learning.batch + 1
             ):
-                torch.manual_seed(mix(seed, epoch, number, *own_stream))
-                watch("student")
-                student = passes.student(batch)
-                watch("losses")  # in full precision: half of it would round projections and products of features
-                objective = players.terms(student, said, batch, learning.step / steps, learning.step)
-                if settings.adversarial is not None:
+                own_seed, done, step = mix(seed, epoch, number, *own_stream), learning.step / steps, learning.step
+                torch.manual_seed(own_seed)
+                with guard.over(Moment(batch, said, done, step, own_seed)):
                     watch("student")
-                own = (student, objective, said, batch, learning.step / steps, learning.step)
-                objective, fused = passes.with_worst(*own)
-                if looks(learning, settings.diagnose_every):
-                    watch("diagnostics")
-                    learning.diagnostics.look(objective, shared, student, said, batch, players.tasks)
-                    learning.looked = learning.step
-                watch("backward")
-                weights = players.weighting.backward(objective.by_task, objective.rest, shared, fused)
-                watch("bookkeeping")
-                learning.sums.add(objective, weights)
-                if not is_read_again(batches[number - 1], accelerator):
-                    learning.sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
+                    student = passes.student(batch)
+                    watch("losses")  # in full precision: half of it would round projections and products of features
+                    objective = players.terms(student, said, batch, done, step)
+                    if settings.adversarial is not None:
+                        watch("student")
+                    objective, fused = passes.with_worst(student, objective, said, batch, done, step)
+                    if settings.diagnose_every is not None and under_way.is_new and step % settings.diagnose_every == 0:
+                        watch("diagnostics")
+                        under_way.diagnostics.look(objective, shared, student, said, batch, players.tasks)
+                    watch("backward")
+                    weights = players.weighting.backward(objective.by_task, objective.rest, shared, fused)
+                    require_finite(weights, players.weighting.config.kind, step, batch.ids)
+                    watch("bookkeeping")
+                    under_way.add(objective, weights)
+                    if not is_read_again(batches[number - 1], accelerator):
+                        under_way.sums.count(corpus.count(batch.rows.numpy(force=True)), batch)
                 watch("optimizer")
                 learning.batch = number
                 if number % settings.accumulate == 0 or number == len(batches):
                     average_gradients(parameters, (number - 1) % settings.accumulate + 1)
+                    guard.mark()
                     average_over_processes(parameters, accelerator)
-                    if settings.clip is not None:
-                        nn.utils.clip_grad_norm_(parameters, settings.clip, error_if_nonfinite=True)
-                    learning.update(settings.lr * warmup_cosine(learning.step, steps, settings.warmup))
-                    learning.averaged.update(learning.step / steps)
-                    progress(learning.step, steps)
+                    if guard.lets_through():
+                        learning.update(settings.lr * warmup_cosine(step, steps, settings.warmup), under_way)
+                        learning.averaged.update(learning.step / steps)
+                        progress(learning.step, steps)
+                    else:
+                        learning.leave_out()
+                    under_way = learning.begin_step()
                     watch("bookkeeping")
                     if keeper is not None:
                         keeper.visit(learning)
@@ -164,6 +174,7 @@ def train(
             players.weighting.end_epoch()
             sums = Sums.together(told_by_all(learning.sums, accelerator))
             entry = {"epoch": epoch, **sums.means(), **sums.seen(), "diagnostics": learning.diagnostics.means()}
+            entry["skipped_steps"] = learning.left_out
             watch("evaluation")
             if accelerator.is_main_process:
                 found = evaluate(learning.averaged.network, validation, players.tasks, device)
@@ -183,11 +194,6 @@ def train(
     learn_all(network)
     network.eval()
     return Trained(best.epoch, best.value, network.state_dict(), learning.history)
-
-
-def looks(learning: Learning, every: int | None) -> bool:
-    """Whether this batch is the first of a step that the diagnostics look at."""
-    return every is not None and learning.looked != learning.step and learning.step % every == 0
 
 
 def _writer(logs: Path, accelerator: Accelerator) -> AbstractContextManager[SummaryWriter | None]:

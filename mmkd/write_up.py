@@ -11,9 +11,11 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from torch import nn
 
+from mmkd.checkpoint import weights_hash
 from mmkd.config.experiment import Experiment
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, primary_metrics, write_predictions
+from mmkd.openings import openings_of
 from mmkd.record import RunRecord, Selection, Soup, hash_of, read_record, write_record
 from mmkd.secrets import redacted
 from mmkd.teach import Prepared
@@ -54,6 +56,10 @@ def write_up(
     """
     experiment, splits = workspace.experiment, made.splits
     last = splits["test"] if "test" in splits else splits["validation"]
+    openings, ceilings = openings_of(folder.parent), {}
+    if "test" in splits:
+        with workspace.mix.test_opened():
+            ceilings = workspace.mix.ceilings("test")
     record = RunRecord(
         name=experiment.name,
         role="student" if made.teacher is None else "teacher",
@@ -68,18 +74,21 @@ def write_up(
         teachers={name: dict(identity) for name, identity in teachers.items()},
         start=made.start,
         soup=made.soup,
+        weights=weights_hash(made.network.state_dict()) if made.teacher is None else None,
         packages=package_versions(),
         machine=machine(workspace.accelerator.device, workspace.accelerator.num_processes),
         selection=Selection(epoch=made.trained.epoch, value=made.trained.value),
         primary=primary_metrics(last.scores),
         scores={split: evaluation.scores for split, evaluation in splits.items()},
-        ceilings=workspace.mix.ceilings("test") if "test" in splits else {},
+        ceilings=ceilings,
         history=made.trained.history,
+        skipped_steps=sum(entry.get("skipped_steps", 0) for entry in made.trained.history),
         parameters=sum(p.numel() for p in made.network.parameters()),
         trained_parameters=made.trained_parameters,
         seconds=dict(seconds),
         peak_memory=peak_memory(),
-        test_openings=int("test" in splits),
+        test_openings=sum(opening.who == folder.name for opening in openings),
+        openings=openings,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         predictions=write_predictions(last.predictions, folder / PREDICTIONS),
     )

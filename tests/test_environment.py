@@ -79,4 +79,10 @@ def test_outside_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: py
 
 def test_versions_and_machine():
     assert package_versions()["torch"] == torch.__version__.partition("+")[0]
-    assert machine(torch.device("cpu")).threads == torch.get_num_threads()
+    found = machine(torch.device("cpu"))
+    assert (found.threads, found.interop_threads) == (torch.get_num_threads(), torch.get_num_interop_threads())
+    assert found.cpu_features == torch.backends.cpu.get_cpu_capability()
+    if found.cpu_features.startswith("AVX"):  # which torch uses only where the processor has it
+        assert found.cpu_features.lower().removesuffix("512") in "".join(found.cpu_flags)
+    if torch.backends.mkldnn.is_available():
+        assert any("DNN" in library for library in found.libraries)

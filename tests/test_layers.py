@@ -23,6 +23,7 @@ LAYERS = (
         "secrets",
         "config",
         "record",
+        "openings",
         "places",
         "arrays",
         "types",
@@ -42,9 +43,9 @@ LAYERS = (
     ),
     *("weighting", "environment", "looks", "mixup", "objective", "adversarial", "passes"),
     *("diagnostics", "changing", "averaging", "sums", "learning"),
-    *("evaluate", "lessons", "processes", "keeper"),
+    *("evaluate", "lessons", "processes", "culprit", "finite", "keeper"),
     *("watch", "train", "workspace", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "continuing", "teacher_record", "run", "soup", "sweep", "api"),
+    *("report", "write_up", "continuing", "teacher_record", "run", "soup", "verify", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {
@@ -64,6 +65,7 @@ ONLY_IN = {
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
     "mmkd.secrets",
+    *("mmkd.openings", "mmkd.data.sealed"),
     *("mmkd.places", "mmkd.arrays", "mmkd.data.base", "mmkd.data.card", "mmkd.data.cards", "mmkd.data.jsonl"),
     *("mmkd.data.dataset", "mmkd.data.conll", "mmkd.data.csv", "mmkd.data.json", "mmkd.data.lines"),
     *("mmkd.data.parquet", "mmkd.data.integrity", "mmkd.data.masking", "mmkd.data.croissant", "mmkd.data.new_card"),
@@ -71,6 +73,7 @@ WITHOUT_TORCH = (
     *("mmkd.cli_cache", "mmkd.cache.build", "mmkd.cache.catalogue"),
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
+    "mmkd.report.verification",
     "mmkd.plan.show",
 )
 

@@ -262,8 +262,8 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         events.append(f"read {split}")
         return read(self, split)
 
-    def trained(*arguments: Any) -> Any:
-        result = train(*arguments)
+    def trained(*arguments: Any, **options: Any) -> Any:
+        result = train(*arguments, **options)
         events.append("trained")
         return result
 

@@ -200,7 +200,17 @@ def test_report_sees_each_epoch_and_can_stop(tmp_path: Path):
     trained = run(players_of(corpus), corpus, tmp_path, settings=settings, report=report)
     assert seen == [0, 1]
     assert len(trained.history) == 2
-    expected = {"epoch", "mean_score", "validation", "terms", "weights", "rows", "labelled", "diagnostics"}
+    expected = {
+        "epoch",
+        "mean_score",
+        "validation",
+        "terms",
+        "weights",
+        "rows",
+        "labelled",
+        "diagnostics",
+        "skipped_steps",
+    }
     assert trained.history[0].keys() == expected
     assert trained.history[0]["terms"].keys() == trained.history[0]["weights"].keys() == TASKS.keys()
 
@@ -324,7 +334,7 @@ def test_a_step_is_adamws_whatever_order_of_memory_a_gradient_has(order: Any, of
     expected = torch.optim.AdamW(plain.parameters(), lr=0.1, weight_decay=0.1, foreach=False)
     for _ in range(3):
         convolution.weight.grad = gradient.clone().to(memory_format=of_gradient)
-        learning.update(0.1)
+        learning.update(0.1, learning.begin_step())
         plain.weight.grad = gradient.clone()
         expected.step()
     assert torch.allclose(convolution.weight, plain.weight, rtol=0, atol=1e-6)

@@ -125,6 +125,8 @@ class Train(Section):
     patience: epochs without a better validation score before the run stops; null never stops early.
     accumulate: batches whose gradients are added before a step.
     clip: largest gradient norm; null leaves gradients as they are.
+    non_finite: what happens at the first number of a step that is inf or NaN: `stop` ends the run and names it; `skip`
+        leaves the step out, says and counts it, and stops after 10 in a row.
     average: of the student's weights over the steps; null keeps them as they are.
     adversarial: learn from each batch also as it is worst; the two objectives are added, term by term, and then
         weighted. null: from the batch as it is.
@@ -148,6 +150,7 @@ class Train(Section):
     patience: PositiveInt | None = None
     accumulate: PositiveInt = 1
     clip: PositiveFloat | None = 1.0
+    non_finite: Literal["stop", "skip"] = "stop"
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: Annotated[int, Field(ge=0)] = 0
     threads: PositiveInt | None = None

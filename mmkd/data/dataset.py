@@ -28,6 +28,7 @@ from mmkd.data.check_text import check_words
 from mmkd.data.duplicates import RowPrint, leaks
 from mmkd.data.findings import Finding, Policy
 from mmkd.data.masking import masker, masker_identity
+from mmkd.data.sealed import SPLIT, Seal, SealedLabels
 from mmkd.data.splitting import assign
 from mmkd.record import hash_of
 
@@ -45,17 +46,26 @@ class DataSet:
     """The rows of a card's splits, as they are used."""
 
     def __init__(
-        self, card: Card, source: Source, folder: Path, policy: Mapping[str, Policy], as_stated: bool = True
+        self,
+        card: Card,
+        source: Source,
+        folder: Path,
+        policy: Mapping[str, Policy],
+        as_stated: bool = True,
+        seal: Seal | None = None,
     ) -> None:
         """folder: where checks are stored. policy: in place of the card's own, by reason.
 
         as_stated: the splits must have as many rows as the card says; not so for a generator that was asked for others.
+        seal: of the test labels, for a run; None: they can be read, as by a person who looks at the data.
         """
         self.card, self.source, self._folder, self._as_stated = card, source, folder, as_stated
         self.policy: dict[str, Policy] = {**card.policy, **policy}
         self._mask = masker(card.pii.mask) if card.pii.mask else None
         self._report: Report | None = None
-        self._divided: dict[str, list[Example | Finding]] | None = None
+        self._seal = seal
+        self._divided: dict[str, list[Example | Finding]] = {}
+        self._divided_sealed = True
 
     def read(self, split: str) -> Iterator[Example]:
         """The rows of a split that are used, in order."""
@@ -100,14 +110,24 @@ class DataSet:
         if isinstance(row, Finding):
             return replace(row, split=split), {}
         words, places = (row.words, {}) if self._mask is None else self._mask(row.words)
-        return replace(row, words=words, labels={} if split == "transfer" else row.labels), places
+        return replace(self._labelled(row, split), words=words), places
+
+    def _labelled(self, row: Example, split: str) -> Example:
+        """The row with the labels that the split has: none in `transfer`, sealed ones in `test`."""
+        if split == "transfer":
+            return replace(row, labels={})
+        return replace(row, labels=SealedLabels()) if split == SPLIT and self._is_sealed else row
+
+    @property
+    def _is_sealed(self) -> bool:
+        return self._seal is not None and not self._seal.is_open
 
     def _read(self, split: str) -> Iterator[Example | Finding]:
         if not self._is_divided(split):
             yield from self.source.read(split)
             return
-        if self._divided is None:
-            self._divided = self._divide()
+        if not self._divided or self._divided_sealed != self._is_sealed:
+            self._divided, self._divided_sealed = self._divide(), self._is_sealed
         yield from self._divided[split]
 
     def _divide(self) -> dict[str, list[Example | Finding]]:
@@ -126,7 +146,10 @@ class DataSet:
         parts: dict[str, list[Example | Finding]] = {split: [] for split in division.shares}
         for row in rows:
             # A row that is no example belongs to no split; it is counted with the first.
-            parts[chosen[row.id] if isinstance(row, Example) else next(iter(parts))].append(row)
+            if isinstance(row, Example):
+                parts[chosen[row.id]].append(self._labelled(row, chosen[row.id]))
+            else:
+                parts[next(iter(parts))].append(row)
         return parts
 
     def _part_of(self, split: str) -> str:
@@ -163,7 +186,7 @@ class DataSet:
                 found, image = self._check_row(row)
                 findings += [(place, finding_of(row, split, *each)) for each in found]
                 prints.append(RowPrint(split, place, row.words, image, row.group))
-                examples[split, place] = replace(row, image=None)
+                examples[split, place] = replace(row, image=None, labels={})
                 progress(done, total)
         out = {(one.split, place) for place, one in findings if policy_of(one.reason, self.policy) != "accept"}
         for leak in leaks([each for each in prints if (each.split, each.row) not in out]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,7 @@ from mmkd.data.encode import DataSplit, Views
 from mmkd.data.findings import policy_mistakes
 from mmkd.data.integrity import check_files
 from mmkd.data.relabel import FORMS, MISSING, LabelForm, LabelUse
+from mmkd.data.sealed import SPLIT, Seal
 
 Follow = Callable[[str], Callable[[int, int], None]]
 """Gives a progress bar of that name, as a function of work done and work in all."""
@@ -79,6 +81,7 @@ class Mix:
         """
         self._tasks, self._folder, self._augment = dict(tasks), folder, augment
         self._lexicon = _lexicon(augment)
+        self._seal = Seal()
         self.members = [self._open(name, use, near, follow) for name, use in uses.items()]
         self._splits: dict[tuple[str, str], DataSplit] = {}
 
@@ -88,7 +91,7 @@ class Mix:
         card, root = read_card(find_card(use.card, near)), data_root()
         check_files(card, root, self._folder / "files")
         source = open_source(card, use.options, root)
-        data = DataSet(card, source, self._folder / "checks", use.policy, as_stated=not use.options)
+        data = DataSet(card, source, self._folder / "checks", use.policy, not use.options, self._seal)
         data.report(follow(f"check {name}")).require(card.name)
         return Member(name, use, card, data, tasks_of(use, card.tasks, self._tasks))
 
@@ -122,10 +125,31 @@ class Mix:
         return Corpus(splits, self._forms(), readers)
 
     def split(self, name: str, readers: Readers, tasks: Sequence[str] | None = None) -> Corpus:
-        """That split of every data set that has it; with `tasks`, of those only that label one of them."""
+        """That split of every data set that has it; with `tasks`, of those only that label one of them.
+
+        Raises Sealed for the test split, unless it is opened.
+        """
+        if name == SPLIT:
+            self._seal.require_open(f"split {name}")
         chosen = [m for m in self.members if tasks is None or set(tasks) & set(m.tasks)]
         splits = [self._data(member, name) for member in chosen if name in member.card.splits]
         return Corpus(splits, self._forms(), readers)
+
+    def unlabelled(self, name: str, readers: Readers, tasks: Sequence[str]) -> Corpus:
+        """That split of the data sets that label one of the tasks, without the labels of any."""
+        chosen = [m for m in self.members if set(tasks) & set(m.tasks) and name in m.card.splits]
+        splits = [self._new(member, name, {}) for member in chosen]
+        return Corpus(splits, self._forms(), readers)
+
+    @contextmanager
+    def test_opened(self) -> Iterator[None]:
+        """Let the test labels be read for as long as the context lasts: by the final evaluation."""
+        with self._seal.opened():
+            try:
+                yield
+            finally:
+                for member in self.members:
+                    self._splits.pop((member.name, SPLIT), None)
 
     def labelled_texts(self) -> list[tuple[str, ...]]:
         """Words of all `train` rows, in order: what tokenizers are trained on."""
@@ -148,7 +172,12 @@ class Mix:
         }
 
     def ceilings(self, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """Best reachable scores by experiment task, from the data sets that know them."""
+        """Best reachable scores by experiment task, from the data sets that know them.
+
+        Raises Sealed for the test split, unless it is opened.
+        """
+        if split == SPLIT:
+            self._seal.require_open(f"ceilings of {split}")
         found: dict[str, dict[str, dict[str, float]]] = {}
         for member in self.members:
             known = member.data.source.ceilings(split) or {}
@@ -168,9 +197,12 @@ class Mix:
         if key not in self._splits:
             forms = self._forms()
             uses = {task: self._use(member, task, forms[task]) for task in member.tasks}
-            limits = {str(name): rows for name, rows in member.use.limit.items()}
-            self._splits[key] = DataSplit(member.name, split, member.data, self._folder, uses, limits.get(split))
+            self._splits[key] = self._new(member, split, uses)
         return self._splits[key]
+
+    def _new(self, member: Member, split: str, uses: Mapping[str, LabelUse]) -> DataSplit:
+        limits = {str(name): rows for name, rows in member.use.limit.items()}
+        return DataSplit(member.name, split, member.data, self._folder, uses, limits.get(split))
 
     def _use(self, member: Member, task: str, form: LabelForm) -> LabelUse:
         """Raises DataError for a label that is none of the task's."""

@@ -69,6 +69,21 @@ def _reading(table: Table) -> list[str]:
     lines += _by_rows(table, "selection: the epoch was chosen on", selection_in_words)
     if table.file.split == "test":
         lines += _by_rows(table, "times that a run opened the test split:", lambda record: str(record.test_openings))
+        lines += _opened_again(table)
+    return lines
+
+
+def _opened_again(table: Table) -> list[str]:
+    """A line for each row whose runs opened the test split more than once per seed: they may have been chosen by it."""
+    lines = []
+    for row in table.rows:
+        runs = records_of(row.shows, table.records) if isinstance(row.shows, RunRow) else []
+        often = [f"seed {record.seed}: {record.test_openings} times" for record in runs if record.test_openings > 1]
+        if often:
+            lines.append(
+                f"{row.label}: the test split was opened more than once per seed ({', '.join(often)}); whoever ran it "
+                "again had seen its test scores"
+            )
     return lines
 
 

@@ -38,7 +38,8 @@ def test_the_training_corpus_joins_the_splits_asked_for(project: Path):
 def test_limits_hold_for_their_split(project: Path):
     mix = mix_of(project, notes=use(limit={"train": 2}))
     assert len(mix.training(NOBODY)) == 2
-    assert len(mix.split("test", NOBODY)) == 5
+    with mix.test_opened():
+        assert len(mix.split("test", NOBODY)) == 5
 
 
 def test_two_uses_of_one_card_with_other_options(project: Path):
@@ -58,7 +59,8 @@ def test_tasks_are_renamed_and_a_task_that_nothing_labels_has_no_names(project: 
     assert not batch.has_label["other"].any()
     with pytest.raises(LookupError, match=r"tasks\.other: no data set"):
         mix.labels("other")
-    assert mix.ceilings("test").keys() == {"mood", "ner"}
+    with mix.test_opened():
+        assert mix.ceilings("test").keys() == {"mood", "ner"}
 
 
 def test_a_split_by_tasks_leaves_out_the_sets_that_label_none_of_them(project: Path):

@@ -93,6 +93,20 @@ def test_rows_that_differ_in_origin_are_told_apart(make_record: MakeRecord) -> N
     assert "commit `beefbeefbeef` with uncommitted changes `d1ffd1ffd1ff`: alone\n" in text
 
 
+def test_a_test_split_that_was_opened_again_is_said_with_its_row(make_record: MakeRecord) -> None:
+    rows = {"alone": {"experiment": "alone"}, "distilled": {"experiment": "quickstart"}}
+    file = TableFile.model_validate({"title": "t", "rows": rows, "columns": COLUMNS})
+
+    def text(openings: int, split: str = "test") -> str:
+        records = [make_record("alone"), make_record(seed=0), make_record(seed=3, test_openings=openings)]
+        return to_markdown(build_table(records, file.model_copy(update={"split": split}), "main"))
+
+    line = "- distilled: the test split was opened more than once per seed (seed 3: 2 times); "
+    assert line in text(2)
+    assert "more than once" not in text(1) and "more than once" not in text(2, "validation")
+    assert "- alone: the test split" not in text(2)
+
+
 def test_the_notes_hash_the_digests_of_all_records(make_record: MakeRecord) -> None:
     records = [make_record(seed=1, digest="bb"), make_record(seed=0, digest="aa")]
     rows = {"distilled": {"experiment": "quickstart"}}
