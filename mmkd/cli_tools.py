@@ -22,10 +22,13 @@ FAILED = 1
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turn what a user can mend into its message and an exit code; anything else is a bug and shows its traceback."""
-    from mmkd.errors import MmkdError
+    from mmkd.errors import CheckFailed, MmkdError
 
     try:
         yield
+    except CheckFailed as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
     except MmkdError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(REFUSED) from None

@@ -23,6 +23,7 @@ from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
+from mmkd.preflight.check import preflight
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
@@ -211,10 +212,12 @@ def run_seed(
         shutil.rmtree(folder, ignore_errors=True)
     student = ready.student(seed)
     start = checkpoint.weights_hash(student.state_dict())
-    if experiment.train.compile:
-        student.compile_encoders()
     terms = workspace.terms(student, ready.teachers)
     players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
+    if experiment.train.preflight:
+        preflight(workspace, players, ready.training(folder / "views", 0), seed).require()
+    if experiment.train.compile:
+        student.compile_encoders()
     with accelerator.main_process_first():
         validation = workspace.mix.split("validation", workspace.reader("student"))
     bar = workspace.follow(f"train seed {seed}")

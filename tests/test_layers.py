@@ -34,8 +34,8 @@ LAYERS = (
         "losses",
     ),
     *("weighting", "environment", "objective", "diagnostics", "averaging", "evaluate", "lessons", "processes"),
-    *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "teacher_record", "run", "sweep", "api"),
+    *("watch", "train", "workspace", "lora", "teacher_identity", "teach", "preflight", "speakers", "plan"),
+    *("report", "write_up", "teacher_record", "run", "deep_check", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {
