@@ -126,10 +126,10 @@ class TeacherConfig(Plugin):
 
 
 class LossConfig(Plugin):
-    """A term of the objective.
+    """A term of the objective. `draws`: whether it draws random numbers, from torch's generator, so that its value
+    depends on a row's place in the batch.
 
-    weight: its own coefficient, a number or a schedule. `draws`: whether it draws random numbers, from torch's
-    generator, so that its value depends on a row's place in the batch.
+    weight: its own coefficient, a number or a schedule.
     """
 
     draws: ClassVar[bool] = False
