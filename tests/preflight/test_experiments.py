@@ -1,0 +1,41 @@
+"""No experiment of the project is stopped by its preflight: teachers of one epoch, a few hundred rows of each set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from mmkd.config.load import load
+from mmkd.data.cards import read_cards
+from mmkd.deep_check import deep_check
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(path.relative_to(ROOT / "experiments") for path in (ROOT / "experiments").rglob("*.yaml"))
+EMBEDDED = {"market_notes", "digits"}
+"""Cards whose rows come with the package."""
+LIMIT = {"train": 200, "transfer": 40, "validation": 40, "test": 40}
+
+
+def cards_of(file: Path) -> set[str]:
+    return {use.card for use in load(ROOT / "experiments" / file, [], read_cards).data.values()}
+
+
+def marked(file: Path) -> object:
+    marks = [] if cards_of(file) <= EMBEDDED else [pytest.mark.data]
+    return pytest.param(file, marks=marks, id=file.as_posix())
+
+
+@pytest.mark.parametrize("file", [marked(file) for file in FILES if file.parts[0] != "sweeps"])
+def test_is_not_stopped(file: Path, tmp_path: Path) -> None:
+    path = ROOT / "experiments" / file
+    whole = load(path, [], read_cards)
+    short = [f"teachers.{name}.finetune.epochs=1" for name in whole.teachers]
+    short += [f"data.{name}.limit.{split}={rows}" for name in whole.data for split, rows in LIMIT.items()]
+    shutil.copytree(ROOT / "data_cards", tmp_path / "data_cards")
+    near = tmp_path / "experiments" / path.name
+    report = deep_check(load(path, short, read_cards), near, Progress(disable=True)).require()
+    assert report.rows > 0
+    assert len(report.looked) > len(whole.teachers) + 5
