@@ -42,7 +42,8 @@ def test_is_not_stopped(file: Path, tmp_path: Path) -> None:
     path = ROOT / "experiments" / file
     whole = load(path, [], read_cards)
     short = [f"teachers.{name}.finetune.epochs=1" for name in whole.teachers]
-    short += [f"data.{name}.limit.{split}={rows}" for name in whole.data for split, rows in LIMIT.items()]
+    for name, use in whole.data.items():
+        short += [f"data.{name}.limit.{split}={LIMIT[split]}" for split in (*use.train, "validation", "test")]
     shutil.copytree(ROOT / "data_cards", tmp_path / "data_cards")
     near = tmp_path / "experiments" / path.name
     report = deep_check(load(path, short, read_cards), near, Progress(disable=True)).require()
