@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from conformance.discovery import Case, cases
 from conformance.jacobian import make_graph
-from conformance.scene import make_scene
+from conformance.scene import make_scene, setting
 from conformance.weightings_found import Case as WeightingCase
 from conformance.weightings_found import cases as weighting_cases
+from mmkd.losses import base, ttm
 from mmkd.objective import Objective
 from mmkd.preflight.balance import FINITE as FINITE_GRADIENTS
 from mmkd.preflight.balance import STILL, WHOLE, Step, check_weighting
 from mmkd.preflight.found import Report
 from mmkd.preflight.terms import AGREES, FINITE, LEARNS, MASKS, ORDER, RANDOM, TAUGHT, Scene, check_term
+from mmkd.types import Batch, Outputs
 
 CONFLICT = ((-4.0, 1.0, 1.0), (6.0, 1.0, 1.0), (1.0, -3.0, 0.5))
 
@@ -30,6 +34,33 @@ def test_every_loss_passes(case: Case) -> None:
     assert expected <= set(report.looked)
     claims = {AGREES} if case.config.zero_where_equal else set()
     assert set(report.looked) | set(report.left_out) == expected | claims | {ORDER}
+
+
+class Sloppy(base.Loss):
+    """Reads a teacher where only the student speaks, or the student where it does not."""
+
+    def __init__(self, whose: str) -> None:
+        super().__init__(ttm.Config(task="sentiment", teacher="vit"), setting())
+        self.whose = whose
+
+    def forward(self, student: Outputs, teachers: Mapping[str, Outputs], batch: Batch) -> Tensor:
+        logits = student.logits["sentiment"]
+        if self.whose == "student":
+            return logits.square().mean()
+        gaps = logits - teachers["vit"].logits["sentiment"].detach()
+        return gaps[student.speaks].square().mean()
+
+
+@pytest.mark.parametrize(
+    ("whose", "expected"), [("student", "the student says nothing"), ("teacher", "the teacher `vit` says nothing")]
+)
+def test_control_a_loss_that_reads_where_nothing_is_said(whose: str, expected: str) -> None:
+    own = make_scene(filler=0.0, dtype=torch.float32)
+    report, scene = Report(), Scene(own.batch, own.student, own.teachers, own.setting.tasks)
+    check_term("sloppy", Sloppy(whose), scene, 3, report)
+    (found,) = report.findings[MASKS]
+    assert f"depends on what stands where {expected}" in str(found)
+    assert [check for check, findings in report.findings.items() if findings] == [MASKS]
 
 
 class Network(nn.Module):
