@@ -39,11 +39,23 @@ def main() -> None:
 
 
 @app.command()
-def check(file: ExperimentFile, overrides: Overrides = None) -> None:
+def check(
+    file: ExperimentFile,
+    overrides: Overrides = None,
+    deep: Annotated[bool, typer.Option(help="Make it ready, then try a few rows on all that takes part.")] = False,
+) -> None:
     """Report every mistake of an experiment file at once, before anything runs."""
     experiment = _load(file, overrides)
     count = f"{len(experiment.teachers)} teachers, {len(experiment.losses)} losses, {len(experiment.tasks)} tasks"
     typer.echo(f"{file}: no mistakes ({count}, seeds {list(experiment.seeds)})")
+    if deep:
+        with refusals(), progress_bars() as (console, _, progress):
+            from mmkd.deep_check import deep_check
+            from mmkd.preflight.show import shown
+
+            report = deep_check(experiment, file, progress)
+            console.print(shown(report))
+            report.require()
 
 
 @app.command()

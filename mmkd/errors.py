@@ -8,3 +8,9 @@ class MmkdError(Exception):
 
     exit_code: ClassVar[int] = 2
     """Of a command that ends with it."""
+
+
+class CheckFailed(MmkdError):
+    """A check of what would run found a mistake in it: no file is refused."""
+
+    exit_code: ClassVar[int] = 1

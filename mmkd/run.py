@@ -31,6 +31,7 @@ from mmkd.lease import in_turn, only_writer
 from mmkd.lora import without_lora
 from mmkd.openings import note_opening
 from mmkd.places import Places
+from mmkd.preflight.check import preflight
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
@@ -270,8 +271,6 @@ def run_seed(
     accelerator = workspace.accelerator
     student = ready.student(seed)
     start, learns = start_of(student), trained_parameters(student)
-    if experiment.train.compile:
-        student.compile_encoders()
     terms = workspace.terms(student, ready.teachers)
     players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
     with accelerator.main_process_first():
@@ -283,6 +282,10 @@ def run_seed(
         checkpoints = checkpoints_of(workspace, ready.prepared, folder, seed, start)
         if main and (fresh or not checkpoints.steps()):
             shutil.rmtree(folder, ignore_errors=True)
+        if experiment.train.preflight:
+            preflight(workspace, players, ready.training(views, 0), seed).require()
+        if experiment.train.compile:
+            student.compile_encoders()
         keeper = Keeper(checkpoints, experiment.train.checkpoint, accelerator, workspace.say)
         with saves_when_asked(), _watch(profile and main, ready, folder) as watch:
             trained = train(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mmkd.cache.store import Making, cached
+from mmkd.preflight.teachers import inspect_network
 from mmkd.teach import Prepared, frozen_teacher
 from mmkd.teachers.base import Speaker
 from mmkd.workspace import Workspace
@@ -37,6 +38,8 @@ def _from_cache(workspace: Workspace, name: str, prepared: Prepared, share: floa
     augment = workspace.experiment.augment
     views = (augment.views or 1) if augment is not None else 1
     corpora = [workspace.training(workspace.reader(name), view) for view in range(views)]
+    if workspace.experiment.train.preflight:
+        inspect_network(workspace, name, prepared.teacher, corpora[0])
     bar = workspace.follow(f"cache {name}")
     # The rows that are asked for again are others on each use; no result depends on them.
     fresh = np.random.default_rng()

@@ -136,6 +136,29 @@ def test_check_accepts_a_right_file(project: Path) -> None:
     assert "no mistakes" in done.stdout
 
 
+def test_a_deep_check_shows_what_was_looked_at(project: Path) -> None:
+    done = mmkd(project, "check", "--deep", "tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "training rows" in done.stdout
+    assert "masked places, labels and padding change no term" in done.stdout
+    assert "mistakes" not in done.stdout.partition("preflight")[2]
+
+
+@pytest.mark.parametrize("command", [("check", "--deep"), ("run",)], ids=["check", "run"])
+def test_a_loss_of_one_s_own_that_counts_padding_is_stopped(project: Path, command: tuple[str, ...]) -> None:
+    (project / "my_lab").mkdir()
+    (project / "my_lab" / "hinge.py").write_text(HINGE.replace("max(1, len(gaps))", "rows.numel()"), "utf-8")
+    added = "  hinge: {kind: my_lab.hinge, teacher: text, task: ner}\nweighting:"
+    (project / "tiny.yaml").write_text(EXPERIMENT.replace("weighting:", added), "utf-8")
+    done = mmkd(project, *command, "tiny.yaml")
+    assert done.returncode == 1, done.stderr
+    assert (
+        "losses.hinge (kind my_lab.hinge): depends on how far the batch is padded: the value goes from" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert not list(project.rglob("record.json"))
+
+
 def test_check_names_every_planted_mistake_with_its_line(project: Path) -> None:
     (project / "wrong.yaml").write_text(PLANTED, "utf-8")
     done = mmkd(project, "check", "wrong.yaml")

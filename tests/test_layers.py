@@ -44,8 +44,8 @@ LAYERS = (
     *("weighting", "environment", "looks", "mixup", "objective", "adversarial", "passes"),
     *("diagnostics", "changing", "averaging", "sums", "learning"),
     *("evaluate", "lessons", "processes", "culprit", "finite", "keeper"),
-    *("watch", "train", "workspace", "teacher_identity", "teach", "speakers", "plan"),
-    *("report", "write_up", "continuing", "teacher_record", "run", "soup", "verify", "sweep", "api"),
+    *("watch", "train", "workspace", "teacher_identity", "teach", "preflight", "speakers", "plan"),
+    *("report", "write_up", "continuing", "teacher_record", "run", "soup", "verify", "deep_check", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
 )
 PLUGINS = {

@@ -136,6 +136,8 @@ class Train(Section):
     compile: compile the student's encoders with `torch.compile`: a minute or more before the first step, then fewer and
         larger operations. Numbers differ from those without in the last digits.
     checkpoint: how often the run saves what it needs to go on after it was interrupted, which changes no number.
+    preflight: before the first step, see on a few rows whether teachers, terms and weighting do what they promise, and
+        stop the run where one does not. It takes seconds and changes nothing in the run.
     cache: read the teachers' outputs from the cache (true) or run the teachers live (false), as `live` says.
     cache_logits_top: store only so many of the largest logits of a row of classes; the others share evenly the
         probability that is left at temperature 1.
@@ -160,6 +162,7 @@ class Train(Section):
     diagnose_every: PositiveInt | None = 100
     compile: bool = False
     checkpoint: Checkpoint = Checkpoint()
+    preflight: bool = True
     cache: bool = True
     live: Live = Live()
     cache_dtype: Literal["fp32", "fp16", "bf16"] = "fp16"

@@ -141,11 +141,13 @@ class TeacherConfig(Plugin):
 
 class LossConfig(Plugin):
     """A term of the objective. `any_teacher`: a row counts where one of its teachers speaks; otherwise where all do.
+    `draws`: whether it draws random numbers, from torch's generator, so that its value depends on a row's place.
 
     weight: its own coefficient, a number or a schedule.
     """
 
     any_teacher: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
 
     weight: Coefficient = 1.0
 
@@ -158,6 +160,11 @@ class LossConfig(Plugin):
     def needs_labels(self) -> bool:
         """Whether only labelled rows count; so without a teacher."""
         return not self.teacher_needs()
+
+    @property
+    def zero_where_equal(self) -> bool:
+        """Whether it claims to be 0, without a gradient, where the student says what its one teacher says."""
+        return False
 
     def teacher_needs(self) -> tuple[TeacherNeeds, ...]:
         """What must be computed, cached and checked for of the teachers."""

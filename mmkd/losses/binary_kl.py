@@ -33,6 +33,11 @@ class Config(TaughtLossConfig):
     kind: Literal["binary_kl"] = "binary_kl"
     temperature: PositiveFloat = 1.0
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them."""

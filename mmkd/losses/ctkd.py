@@ -47,6 +47,11 @@ class Config(TaughtLossConfig):
     span: PositiveFloat = 20.0
     strength: Coefficient = 1.0
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them."""

@@ -40,6 +40,11 @@ class Config(TaughtLossConfig):
     gamma: NonNegativeFloat = 2.0
     temperature: PositiveFloat = 1.0
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them; of a batch, or of what one process sees of it."""

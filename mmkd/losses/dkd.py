@@ -47,6 +47,11 @@ class Config(TaughtLossConfig):
         """The label is what is told apart."""
         return True
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: labelled, and the student and the teacher both speak on them."""

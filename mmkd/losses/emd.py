@@ -32,6 +32,11 @@ class Config(TaughtLossConfig):
 
     kind: Literal["emd"] = "emd"
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them."""

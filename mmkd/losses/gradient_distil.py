@@ -42,6 +42,11 @@ class Config(JointConfig):
     temperature: PositiveFloat = 0.07
     teacher_temperature: PositiveFloat | None = None
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal features give 0 at one temperature for both."""
+        return self.teacher_temperature in (None, self.temperature)
+
 
 class Loss(base.Loss):
     """Rows: examples whose text and image are there for the student and for the teachers."""

@@ -39,6 +39,11 @@ class Config(TaughtLossConfig):
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
     temperature: PositiveFloat = 1.0
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them."""

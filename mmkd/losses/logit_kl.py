@@ -44,6 +44,11 @@ class Config(TaughtLossConfig):
     temperature: Temperature = 4.0
     standardize: bool = False
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them (a word: both tokenizers kept it)."""

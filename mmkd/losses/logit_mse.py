@@ -30,6 +30,11 @@ class Config(TaughtLossConfig):
 
     kind: Literal["logit_mse"] = "logit_mse"
 
+    @property
+    def zero_where_equal(self) -> bool:
+        """Equal logits give 0."""
+        return True
+
 
 class Loss(base.Loss):
     """Rows: the student and the teacher both speak on them."""

@@ -13,7 +13,7 @@ are not kept count as 0 there, as what lies beyond the ends does. The mask is dr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,8 @@ class Config(LayerLossConfig):
 
     masked: the probability that a position is masked.
     """
+
+    draws: ClassVar[bool] = True
 
     kind: Literal["mgd"] = "mgd"
     masked: Fraction = 0.5

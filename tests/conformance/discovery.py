@@ -6,16 +6,17 @@ A file of `kinds/` has
 and, where the method is not as most are,
   LEAST: below which no value lies; None for a value that may be negative. Default 0.
   ONE_ROW: what one row alone gives: `positive`, `zero` or `finite`. Default positive.
-  AGREES: whether a student that says what the teacher says has value 0 and no gradient. Default: false.
   SHIFTS: whether a number added to all logits of a row changes nothing (True), always something (False), or neither
     (None). Default: True of logits over classes, False of labels, None of values.
-  RANDOM: whether random numbers are drawn by the place in the batch. Default: false.
   NOT_A_GRADIENT: why what is passed back is not the value's own gradient (a reversal). Default: it is.
   STEADY: the key of a temperature in which the gradient stays of one size. Default: none.
   HALF_RTOL: how far float32 may be from float64, where a factor of the formula makes its rounding larger.
     Default: 1e-5.
   prepare(loss): what a new term needs before it is looked at, where it starts at something special. Default: nothing.
   COEFFICIENTS: keys of numbers at 0 of which the value must not jump.
+
+What its `Config` claims is taken from there: `draws`, random numbers; `zero_where_equal`, of a student that says what
+the teacher says.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_what_is_absent_changes_nothing(case: Case) -> None:
 
 
 def test_the_order_of_examples_changes_nothing(case: Case) -> None:
-    if case.fact("RANDOM", False):
+    if case.config.draws:
         pytest.skip("its random numbers go by the place in the batch")
     order = (5, 0, 6, 3, 2, 4, 1)
     plain, shuffled = make_scene(), make_scene(examples=order)
@@ -187,7 +187,7 @@ def test_a_shift_of_all_logits_changes_nothing(case: Case) -> None:
 
 def test_agreement_is_zero(case: Case) -> None:
     """A student that says what the teacher says has nothing to learn: value 0, and no gradient."""
-    if not case.fact("AGREES", False):
+    if not case.config.zero_where_equal:
         pytest.skip("not 0 by its paper, or its parameters stand between student and teacher")
     scene = make_scene()
     (teacher,) = {needs.teacher for needs in case.config.teacher_needs()}

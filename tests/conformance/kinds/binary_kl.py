@@ -13,7 +13,6 @@ CASES = {
     "text": {"task": "topics", "teacher": "bert"},
     "image": {"task": "topics", "teacher": "vit", "temperature": 3.0},
 }
-AGREES = True
 STEADY = "temperature"
 
 

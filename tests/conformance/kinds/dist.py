@@ -14,7 +14,6 @@ CASES = {
     "image": {"task": "risk", "teacher": "vit", "temperature": 4.0, "beta": 0.5, "gamma": 3.0},
     "words": {"task": "ner", "teacher": "bert", "temperature": 2.0},
 }
-AGREES = True
 STEADY = "temperature"
 COEFFICIENTS = ("beta", "gamma")
 

@@ -13,7 +13,6 @@ CASES = {
     "image": {"task": "risk", "teacher": "vit", "temperature": 1.0, "alpha": 0.5, "beta": 2.0},
     "words": {"task": "ner", "teacher": "bert", "temperature": 2.0},
 }
-AGREES = True
 STEADY = "temperature"
 COEFFICIENTS = ("alpha", "beta")
 

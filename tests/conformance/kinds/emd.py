@@ -13,7 +13,6 @@ CASES = {
     "text": {"task": "risk", "teacher": "bert"},
     "image": {"task": "risk", "teacher": "vit"},
 }
-AGREES = True
 
 
 def formula(loss: Loss, scene: Scene) -> Tensor:

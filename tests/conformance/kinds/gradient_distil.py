@@ -16,7 +16,6 @@ CASES = {
     "plain": {"text": "clip", "image": "clip"},
     "temperature": {"text": "clip", "image": "clip", "temperature": 0.5},
 }
-AGREES = True  # at one temperature for both, and one width; tests/losses/test_joint_teachers.py has others
 ONE_ROW = "zero"
 
 

@@ -13,7 +13,6 @@ CASES = {
     "image": {"task": "risk", "teacher": "vit", "beta": 0.1, "temperature": 4.0},
     "words": {"task": "ner", "teacher": "bert", "beta": 0.9, "temperature": 2.0},
 }
-AGREES = True
 STEADY = "temperature"
 
 

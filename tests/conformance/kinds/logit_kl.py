@@ -15,7 +15,6 @@ CASES = {
     "words": {"task": "ner", "teacher": "bert", "temperature": 1.0},
     "standardize": {"task": "risk", "teacher": "bert", "standardize": True},
 }
-AGREES = True
 STEADY = "temperature"
 
 

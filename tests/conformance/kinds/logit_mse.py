@@ -13,7 +13,6 @@ CASES = {
     "image": {"task": "risk", "teacher": "vit"},
     "words": {"task": "ner", "teacher": "bert"},
 }
-AGREES = True
 # The suite adds one number to the student's and the teacher's logits of a row; to the student's alone, it counts.
 SHIFTS = True
 

@@ -16,7 +16,6 @@ CASES = {
     "all_visible": {"teacher": "bert", "layer": 3, "modality": "text", "masked": 0.0},
     "all_masked": {"teacher": "vit", "layer": 2, "modality": "image", "masked": 1.0},
 }
-RANDOM = True
 
 
 def formula(loss: Loss, scene: Scene) -> Tensor:

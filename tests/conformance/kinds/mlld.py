@@ -14,7 +14,6 @@ CASES = {
     "image": {"task": "risk", "teacher": "vit", "temperatures": (1.0,), "instance": 0.5, "batch": 2.0, "classes": 3.0},
     "words": {"task": "ner", "teacher": "bert", "temperatures": (0.5, 4.0)},
 }
-AGREES = True
 COEFFICIENTS = ("instance", "batch", "classes")
 
 

@@ -12,7 +12,6 @@ CASES = {
     "plain": {"text": "clip", "image": "clip"},
     "temperature": {"text": "clip", "image": "clip", "temperature": 0.5},
 }
-AGREES = True  # at one temperature for both; tests/losses/test_joint_teachers.py has two
 ONE_ROW = "zero"
 
 

@@ -12,7 +12,6 @@ CASES = {
     "text": {"task": "risk", "teacher": "bert"},
     "image": {"task": "risk", "teacher": "vit", "temperature": 3.0},
 }
-AGREES = True
 STEADY = "temperature"
 
 

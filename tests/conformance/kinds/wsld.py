@@ -14,8 +14,6 @@ CASES = {
     "image": {"task": "risk", "teacher": "vit", "temperature": 4.0},
     "words": {"task": "ner", "teacher": "bert", "temperature": 1.0},
 }
-# A cross-entropy, which is above 0 where student and teacher agree.
-AGREES = False
 STEADY = "temperature"
 NOT_A_GRADIENT = "the weight depends on the student and is held fixed when the gradient is taken"
 

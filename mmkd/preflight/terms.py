@@ -1,0 +1,273 @@
+"""The terms: what each gives on a real batch, and on the same batch changed where nothing may depend on it.
+
+The student's and the teachers' outputs are cut off from the networks, so that a term is asked some ten times in the
+time of one step. Each time a copy of it is asked: a term may keep a memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mmkd.losses.base import Loss
+from mmkd.objective import present
+from mmkd.preflight.found import Finding, Report
+from mmkd.preflight.parts import (
+    Part,
+    garbled,
+    garbled_labels,
+    in_order,
+    parts_of,
+    wider,
+    wider_batch,
+    with_leaves,
+    with_values,
+)
+from mmkd.tasks.base import Task
+from mmkd.types import Batch, Outputs
+
+VALUE, GRADIENT = 1e-4, 1e-3
+"""Largest difference of a value and, relative to the largest entry, of a gradient: another order of the rows is summed
+in another order, in float32, and a term may divide by differences of such sums."""
+SMALLEST = 1e-6
+"""Below, a value or an entry of a gradient is 0, as rounding leaves it."""
+ZERO = 1e-2
+"""What a root leaves of the gradient's size where a distance is 0, in float32."""
+
+FINITE, TAUGHT, LEARNS, RANDOM, MASKS, ORDER, AGREES = (
+    "term is a finite number",
+    "no gradient into a teacher",
+    "a gradient to the student",
+    "random numbers only where it says so",
+    "masked places, labels and padding change no term",
+    "the order of rows changes no term",
+    "zero where student and teacher agree, if it claims so",
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A real batch with what the student and the teachers say about it; gradients of none of them are kept."""
+
+    batch: Batch
+    student: Outputs
+    teachers: Mapping[str, Outputs]
+    tasks: Mapping[str, Task]
+
+    def rows(self, order: list[int]) -> Scene:
+        """Some of the rows, in this order."""
+        teachers = {name: in_order(said, order) for name, said in self.teachers.items()}
+        return replace(
+            self, batch=in_order(self.batch, order), student=in_order(self.student, order), teachers=teachers
+        )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a term gave. gradients: by part of the student, those that it depends on. taught: of the teachers'."""
+
+    value: Tensor
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+    taught: tuple[str, ...] = ()
+
+
+def tell(loss: Loss, scene: Scene, seed: int) -> Told:
+    """Ask a copy of the term. seed: of torch's random state."""
+    own = copy.deepcopy(loss)
+    student, leaves = with_leaves(scene.student, scene.tasks)
+    teachers: dict[str, Outputs] = {}
+    taught: dict[str, Tensor] = {}
+    for name, said in scene.teachers.items():
+        teachers[name], parts = with_leaves(said, scene.tasks)
+        taught |= {f"{part} of the teacher `{name}`": leaf for part, leaf in parts.items()}
+    torch.manual_seed(seed)
+    value = own(student, teachers, scene.batch)
+    if not value.requires_grad or value.ndim:
+        return Told(value.detach())
+    found = torch.autograd.grad(value, [*leaves.values(), *taught.values()], allow_unused=True)
+    gradients = {name: g for name, g in zip(leaves, found, strict=False) if g is not None}
+    reached = [name for name, g in zip(taught, found[len(leaves) :], strict=True) if g is not None]
+    return Told(value.detach(), gradients, tuple(reached))
+
+
+def check_term(who: str, loss: Loss, scene: Scene, seed: int, report: Report) -> None:
+    """All that a term promises. seed: of what is drawn, by the term or in place of what means nothing."""
+    task = loss.config.group
+    if task is not None and not present(loss, task, scene.student, scene.teachers, scene.batch):
+        report.leave_out(FINITE, who, "no row of the batch has what it needs")
+        return
+    plain = tell(loss, scene, seed)
+    if not report.add(FINITE, who, _unusable(who, loss, scene, plain, seed)):
+        return
+    report.add(TAUGHT, who, _leaks(who, plain))
+    if not report.add(LEARNS, who, _teaches_nothing(who, plain)):
+        return
+    if not report.add(RANDOM, who, _random(who, loss, scene, plain, seed)):
+        return
+    report.add(MASKS, who, _reads_what_is_absent(who, loss, scene, plain, seed))
+    if loss.config.draws:
+        report.leave_out(ORDER, who, "draws random numbers by the place in the batch")
+    else:
+        report.add(ORDER, who, _goes_by_place(who, loss, scene, plain, seed))
+    if loss.config.zero_where_equal:
+        equal = agreeing(loss, scene)
+        if equal is None:
+            report.leave_out(AGREES, who, "the student cannot say what its teacher says: they differ in width")
+        else:
+            report.add(AGREES, who, _differs_from_zero(who, tell(loss, equal, seed), plain))
+
+
+def _unusable(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
+    if plain.value.ndim or not plain.value.is_floating_point():
+        found = f"gives a tensor of the shape {list(plain.value.shape)} and type {plain.value.dtype}"
+        yield Finding(who, found, "one number", "take the mean over the rows")
+        return
+    if not plain.value.isfinite() or not all(g.isfinite().all() for g in plain.gradients.values()):
+        what = "its gradient is not finite" if plain.value.isfinite() else f"gives {float(plain.value)}"
+        alone = {sample: tell(loss, scene.rows([row]), seed) for row, sample in enumerate(scene.batch.ids)}
+        bad = [sample for sample, told in alone.items() if not _is_finite(told)]
+        where = f"already on these rows alone: {', '.join(bad)}" if bad else "on no row alone"
+        advice = "look for a logarithm, a root or a quotient of 0, and for rows without what the term reads"
+        yield Finding(who, f"{what}, {where}", "a finite number on every batch", advice)
+
+
+def _is_finite(told: Told) -> bool:
+    return bool(told.value.isfinite().all()) and all(bool(g.isfinite().all()) for g in told.gradients.values())
+
+
+def _leaks(who: str, plain: Told) -> Iterator[Finding]:
+    if plain.taught:
+        advice = "use `.detach()` on what a teacher says"
+        yield Finding(who, f"has a gradient to {plain.taught[0]}", "none to any teacher", advice)
+
+
+def _teaches_nothing(who: str, plain: Told) -> Iterator[Finding]:
+    if not plain.gradients:
+        advice = "look for `.detach()`, `.data`, `argmax` or `no_grad` on the way from the student to the value"
+        yield Finding(who, "has no gradient to anything that the student says", "one", advice)
+
+
+def _random(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
+    if not same_numbers(plain, tell(loss, scene, seed)):
+        found = "gives two values for the same batch and the same state of torch's random numbers"
+        yield Finding(who, found, "one", "draw from torch's generator alone: no run could be repeated otherwise")
+    elif not loss.config.draws and not same_numbers(plain, tell(loss, scene, seed + 1)):
+        advice = "say `draws: ClassVar[bool] = True` in its Config if it is meant to, and look for dropout otherwise"
+        yield Finding(who, "depends on torch's random state", "no random number, as `draws` says", advice)
+
+
+def _reads_what_is_absent(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
+    """All at once; where it matters, each by itself, to name it."""
+    covers = list(_covers(scene, seed, widen=not loss.config.draws))
+    changed = scene
+    for _, cover in covers:
+        changed = cover(changed)
+    told = tell(loss, changed, seed)
+    if same_numbers(plain, told):
+        return
+    alone = [(name, tell(loss, cover(scene), seed)) for name, cover in covers]
+    guilty = [(name, each) for name, each in alone if not same_numbers(plain, each)] or [("all of it together", told)]
+    for name, each in guilty:
+        found = f"{name}: the value goes from {float(plain.value):.6g} to {float(each.value):.6g}"
+        if same_value(plain, each):
+            found = f"{name}: the gradient changes"
+        advice = "choose the rows by their masks (`rows_of`, `labelled_rows`, `has`), and divide by their number"
+        yield Finding(who, f"depends on {found}", "no change in value and gradient", advice)
+
+
+def _covers(scene: Scene, seed: int, widen: bool) -> Iterator[tuple[str, Callable[[Scene], Scene]]]:
+    """Ways to change a batch of which no term may learn, by name. widen: random numbers may go by the place."""
+    if widen:
+        yield "how far the batch is padded", _widened
+    yield "the labels of rows that have none", partial(_with_labels, seed=seed)
+    yield "what stands where the student says nothing", partial(_with_student, seed=seed)
+    for name in scene.teachers:
+        yield f"what stands where the teacher `{name}` says nothing", partial(_with_teacher, name=name, seed=seed)
+
+
+def _widened(scene: Scene) -> Scene:
+    teachers = {name: wider(said, scene.tasks) for name, said in scene.teachers.items()}
+    batch, student = wider_batch(scene.batch, scene.tasks), wider(scene.student, scene.tasks)
+    return replace(scene, batch=batch, student=student, teachers=teachers)
+
+
+def _with_labels(scene: Scene, seed: int) -> Scene:
+    generator = torch.Generator().manual_seed(seed)
+    return replace(scene, batch=garbled_labels(scene.batch, scene.tasks, generator))
+
+
+def _with_student(scene: Scene, seed: int) -> Scene:
+    generator = torch.Generator().manual_seed(seed)
+    return replace(scene, student=garbled(scene.student, scene.tasks, generator))
+
+
+def _with_teacher(scene: Scene, name: str, seed: int) -> Scene:
+    said = garbled(scene.teachers[name], scene.tasks, torch.Generator().manual_seed(seed))
+    return replace(scene, teachers={**scene.teachers, name: said})
+
+
+def _goes_by_place(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
+    order = torch.randperm(len(scene.batch.ids), generator=torch.Generator().manual_seed(seed)).tolist()
+    turned = tell(loss, scene.rows(order), seed)
+    expected = replace(plain, gradients={n: gradient[order] for n, gradient in plain.gradients.items()})
+    if not same_numbers(expected, turned):
+        found = f"goes from {float(plain.value):.6g} to {float(turned.value):.6g}, or its gradient does not follow"
+        advice = "let every row count alike, and pair what belongs to one row"
+        yield Finding(who, f"with the rows in another order {found}", "the same", advice)
+
+
+def agreeing(loss: Loss, scene: Scene) -> Scene | None:
+    """The scene with a student that says what the term's teacher says; None where it cannot."""
+    needs = loss.config.teacher_needs()
+    names = {need.teacher for need in needs}
+    if len(names) != 1:
+        return None
+    own, taught = parts_of(scene.student, scene.tasks), parts_of(scene.teachers[names.pop()], scene.tasks)
+    asked = {f"logits.{task}" for need in needs for task in need.tasks}
+    asked |= {f"pooled.{need.modality}" for need in needs if need.pooled}
+    asked |= {f"hidden.{need.modality}.{layer}" for need in needs for layer in need.layers}
+    equal = {name for name in own.keys() & taught.keys() if own[name].values.shape == taught[name].values.shape}
+    if not asked <= equal:
+        return None
+    values = {name: _copied(part, taught[name]) if name in equal else part.values for name, part in own.items()}
+    return replace(scene, student=with_values(scene.student, values))
+
+
+def _copied(own: Part, taught: Part) -> Tensor:
+    both = own.mask & taught.mask
+    return torch.where(both.view(*both.shape, *[1] * (own.values.ndim - both.ndim)), taught.values, own.values)
+
+
+def _differs_from_zero(who: str, equal: Told, plain: Told) -> Iterator[Finding]:
+    largest = max((float(g.abs().max()) for g in equal.gradients.values() if g.numel()), default=0.0)
+    usual = max((float(g.abs().max()) for g in plain.gradients.values() if g.numel()), default=0.0)
+    if abs(float(equal.value)) > max(VALUE * abs(float(plain.value)), VALUE) or largest > max(ZERO * usual, SMALLEST):
+        found = f"where the student says what its teacher says, the value is {float(equal.value):.3g}"
+        advice = "look for a missing entropy of the teacher, or say nothing of `zero_where_equal` in its Config"
+        yield Finding(who, f"{found} and its gradient up to {largest:.3g}", "0 and 0, as it claims", advice)
+
+
+def same_numbers(one: Told, other: Told) -> bool:
+    """Whether value and gradients are equal up to rounding; the other may be padded further."""
+    if not same_value(one, other) or one.gradients.keys() != other.gradients.keys():
+        return False
+    for name, gradient in one.gradients.items():
+        found, limit = other.gradients[name], SMALLEST
+        if gradient.shape != found.shape:
+            found = found[:, : gradient.shape[1]]
+        if gradient.numel():
+            limit = max(limit, GRADIENT * float(gradient.abs().max()))
+            if not float((gradient - found).abs().max()) <= limit:
+                return False
+    return True
+
+
+def same_value(one: Told, other: Told) -> bool:
+    """Whether the values are equal up to rounding."""
+    value = float(one.value)
+    return abs(value - float(other.value)) <= max(VALUE * abs(value), SMALLEST)
