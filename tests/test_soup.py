@@ -95,9 +95,10 @@ def test_the_uniform_mean_is_a_student_with_a_record(near: Path, monkeypatch: py
     assert record.soup is not None and record.soup.asked.keys() == record.soup.used.keys() == digests
     assert (record.role, record.seed, record.trained_parameters) == ("student", 0, 0)
     ready = make_ready(experiment(going_on(near)), near, QUIET)
-    corpus = ready.workspace.mix.split("test", ready.workspace.reader("student"))
     again = read_student(folder_of(near, record)).student({})
-    assert evaluate(again, corpus, ready.workspace.tasks, torch.device("cpu")).scores == record.scores["test"]
+    with ready.workspace.mix.test_opened():
+        corpus = ready.workspace.mix.split("test", ready.workspace.reader("student"))
+        assert evaluate(again, corpus, ready.workspace.tasks, torch.device("cpu")).scores == record.scores["test"]
 
 
 def test_the_greedy_mean_is_no_worse_on_validation_than_its_best(near: Path):
@@ -175,7 +176,8 @@ def test_an_ensemble_of_runs_is_a_row_too(near: Path, tmp_path: Path):
     by_teacher = {record.teacher: record for record in records}
     ready = make_ready(experiment(student_alone() | {"name": "first"}), near, QUIET)
     students = [read_student(run).student({}).eval() for run in runs]
-    corpus = ready.workspace.mix.split("test", ready.workspace.reader("student"))
+    with ready.workspace.mix.test_opened():
+        corpus = ready.workspace.mix.split("test", ready.workspace.reader("student"))
     batch = corpus.batch(torch.arange(len(corpus)).numpy())
     with torch.no_grad():
         said = [student(batch).logits["risk"].softmax(-1) for student in students]

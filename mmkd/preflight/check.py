@@ -20,6 +20,7 @@ from mmkd.data.batches import to_device
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.losses.base import Loss
 from mmkd.objective import Terms
+from mmkd.passes import Passes
 from mmkd.preflight.balance import Step, check_weighting
 from mmkd.preflight.found import Finding, Report, named
 from mmkd.preflight.networks import Asked, check_words
@@ -56,8 +57,7 @@ def preflight(workspace: Workspace, players: Players, corpus: Corpus, seed: int)
             said = {name: teacher(batch) for name, teacher in players.teachers.items()}
         torch.manual_seed(seed)
         network.train()
-        with workspace.accelerator.autocast():
-            student = network(batch)
+        student = Passes(network, terms, workspace.accelerator).student(batch)
         if workspace.experiment.student.start is None:  # heads of an earlier student know something already
             for task in workspace.tasks.values():
                 check_size(task, student, batch, report)
