@@ -72,11 +72,13 @@ class Once:
         return rows
 
 
-def _ours(teaching: str, text_only: bool = False, diagnose_every: int | None = None) -> Callable[[Workload, Path], Arm]:
+def _ours(
+    teaching: str, text_only: bool = False, diagnose_every: int | None = None, saves: bool = False
+) -> Callable[[Workload, Path], Arm]:
     def build(workload: Workload, folder: Path) -> Arm:
         from benchmarks.ours import Ours
 
-        return Ours(workload, teaching, text_only, folder / ("text" if text_only else "pairs"), diagnose_every)
+        return Ours(workload, teaching, text_only, folder / ("text" if text_only else "pairs"), diagnose_every, saves)
 
     return build
 
@@ -117,6 +119,7 @@ ARMS: dict[str, Entry] = {
     "ours_diagnosed": Entry(
         "mmkd, cached, with its diagnostics as they are by default", "floor", _ours("cached", diagnose_every=100)
     ),
+    "ours_saving": Entry("mmkd, cached, with a checkpoint after each epoch", "floor", _ours("cached", saves=True)),
     "ours_live": Entry("mmkd, live teachers", "floor", _ours("live")),
     "hf_grouped": Entry("HF Trainer, grouped by length", "floor", _peer("hf_trainer", "grouped")),
     "hf_default": Entry("HF Trainer, its default", "floor", _peer("hf_trainer", "default")),

@@ -19,6 +19,8 @@ from transformers import PreTrainedTokenizerFast
 from benchmarks import workload as work
 from benchmarks.workload import Workload
 from mmkd.cache.store import Making, cached
+from mmkd.checkpoints import Checkpoints
+from mmkd.config.checkpoint import Checkpoint
 from mmkd.config.encoders import ImageEncoder, TextEncoder
 from mmkd.config.experiment import Student as StudentConfig
 from mmkd.config.experiment import Train
@@ -29,6 +31,7 @@ from mmkd.data.encode import DataSplit
 from mmkd.data.pixels import ImageReader
 from mmkd.data.relabel import same_labels
 from mmkd.data.tokens import TextReader
+from mmkd.keeper import Keeper
 from mmkd.losses import feature, hint, logit_kl, supervised
 from mmkd.losses.base import Loss, Setting
 from mmkd.objective import Objective, Terms
@@ -113,14 +116,20 @@ class Ours:
     """A student of mmkd on the workload."""
 
     def __init__(
-        self, workload: Workload, teaching: str, text_only: bool, folder: Path, diagnose_every: int | None = None
+        self,
+        workload: Workload,
+        teaching: str,
+        text_only: bool,
+        folder: Path,
+        diagnose_every: int | None = None,
+        saves: bool = False,
     ) -> None:
         """Build everything up to the first step. teaching: `none`, `live` or `cached`.
 
-        diagnose_every: steps between diagnostics, which no peer has. text_only: no images and no image teacher.
-        folder: of the encoded data and the cache, shared by arms.
+        diagnose_every: steps between diagnostics, which no peer has. saves: a checkpoint after each epoch.
+        text_only: no images and no image teacher. folder: of the encoded data and the cache, shared by arms.
         """
-        self._folder, self._diagnose_every = folder, diagnose_every
+        self._folder, self._diagnose_every, self._saves = folder, diagnose_every, saves
         self._tasks, text = tasks(), reader()
         images = {} if text_only else {"student": ImageReader(work.SIZE), "vit": ImageReader(work.SIZE)}
         uses = {name: same_labels(name, task.config.kind, len(task.labels)) for name, task in self._tasks.items()}
@@ -237,8 +246,12 @@ class Ours:
         players = Players(self._student, speakers, self._terms, weighting, self._tasks)
         threads, every = torch.get_num_threads(), self._diagnose_every
         settings = Train(epochs=epochs, batch_size=BATCH, threads=threads, diagnose_every=every)
-        own = (self._validation, settings, seed, Accelerator(cpu=True), logs)
-        train(players, lambda epoch: self._corpus, *own, report=report)
+        accelerator, keeper = Accelerator(cpu=True), None
+        if self._saves:
+            checkpoints = Checkpoints(logs.with_name("checkpoints"), {}, print)
+            keeper = Keeper(checkpoints, Checkpoint(unit="epochs", every=1), accelerator, print)
+        own = (self._validation, settings, seed, accelerator, logs)
+        train(players, lambda epoch: self._corpus, *own, report=report, keeper=keeper)
         return rows
 
     def teacher_forward(self) -> int:

@@ -101,6 +101,7 @@ PROMISES = (
     Promise("a cached epoch costs what the student costs", "ours_cached", "floor", False, 1.05),
     Promise("the floor is no slower than a plain loop", "floor", "plain_floor", False, 1.0),
     Promise("diagnostics cost little", "ours_diagnosed", "ours_cached", False, 1.15),
+    Promise("checkpoints after each epoch cost little", "ours_saving", "ours_cached", False, 1.03),
     Promise("live teachers cost more than cached ones", "ours_live", "ours_cached", True, 4.0),
     Promise("HF Trainer grouped by length costs more", "hf_grouped", "ours_cached", True, 4.5),
     Promise("HF Trainer's default costs more", "hf_default", "ours_cached", True, 10.0),
