@@ -34,6 +34,7 @@ class Config(SeveralTaughtLossConfig):
     """
 
     logits: ClassVar[LogitsForm | None] = "classes"
+    draws: ClassVar[bool] = True
 
     kind: Literal["random_kl"] = "random_kl"
     temperature: Temperature = 4.0

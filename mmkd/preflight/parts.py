@@ -1,6 +1,7 @@
 """The outputs of a network as parts, each with a mask of where it means something; and what to do with them.
 
-A part is `logits.<task>`, `pooled.<modality>`, `hidden.<modality>.<layer>` or `fused`.
+A part is `logits.<task>`, `pooled.<modality>`, `hidden.<modality>.<layer>` or `fused`; of the n-th further look at the
+batch, `look<n>.<part>`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def parts_of(outputs: Outputs, tasks: Mapping[str, Task]) -> dict[str, Part]:
             found[f"hidden.{modality}.{layer}"] = Part(hidden.values, mask)
     if outputs.fused is not None:
         found["fused"] = Part(outputs.fused, outputs.speaks)
+    for number, look in enumerate(outputs.looks.values()):
+        found |= {f"look{number}.{name}": part for name, part in parts_of(look, tasks).items()}
     return found
 
 
@@ -62,7 +65,15 @@ def with_values(outputs: Outputs, values: Mapping[str, Tensor]) -> Outputs:
         pooled={name: values[f"pooled.{name}"] for name in outputs.pooled},
         hidden=hidden,
         fused=values.get("fused"),
+        looks={
+            look: with_values(own, _under(f"look{number}.", values))
+            for number, (look, own) in enumerate(outputs.looks.items())
+        },
     )
+
+
+def _under(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def with_leaves(outputs: Outputs, tasks: Mapping[str, Task]) -> tuple[Outputs, dict[str, Tensor]]:
@@ -141,7 +152,8 @@ def wider(outputs: Outputs, tasks: Mapping[str, Task]) -> Outputs:
     hidden = dict(outputs.hidden)
     if "text" in hidden:
         hidden["text"] = {n: Hidden(padded(h.values), padded(h.mask), h.grid) for n, h in hidden["text"].items()}
-    return replace(outputs, logits=logits, words=padded(outputs.words), hidden=hidden)
+    looks = {look: wider(own, tasks) for look, own in outputs.looks.items()}
+    return replace(outputs, logits=logits, words=padded(outputs.words), hidden=hidden, looks=looks)
 
 
 def wider_batch(batch: Batch, tasks: Mapping[str, Task]) -> Batch:
