@@ -121,5 +121,5 @@ def imbalance(
     heard = speaks.any(1)
     own = weights[:, None] * speaks
     prior = (own / own.sum(0)).mean(1)[heard]
-    log_mean = torch.logsumexp(log_weights, 1)[heard] - math.log(max(speaks.shape[1], 1))
+    log_mean = torch.logsumexp(log_weights[heard], 1) - math.log(max(speaks.shape[1], 1))
     return (prior * (prior.log() - log_mean)).sum()
