@@ -48,7 +48,7 @@ def only_writer(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Hold the folder as its only user. Raises Busy while another process does."""
     with alone(folder, name) as held:
         if not held:
-            raise Busy(f"{folder}: {_holder(folder / name)} writes here; wait until it has ended, or stop it")
+            raise Busy(f"{folder / name}: {_holder(folder / name)} holds it; wait until it has ended, or stop it")
         (folder / name).write_text(_me(), "utf-8")
         yield
 

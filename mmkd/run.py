@@ -103,7 +103,8 @@ def run_experiment(
     folder = run_folder(experiment, near)
     with ExitStack() as leases:
         for seed in experiment.seeds if os.environ.get("RANK", "0") == "0" else ():
-            leases.enter_context(only_writer(folder, f".seed{seed}.run"))
+            # Beside the runs: of one whose data are refused, nothing is left.
+            leases.enter_context(only_writer(folder.with_name(".locks"), f"{folder.name}-seed{seed}"))
         return _run_experiment(experiment, near, progress, command, fresh, jobs, say, profile)
 
 
@@ -156,7 +157,7 @@ def _run_experiment(
                 found = finished(place, ready.workspace, ready.prepared)
                 records.append(found or record_teacher(ready.workspace, ready.prepared, name, place, command))
     learned, kept = records[0].trained_parameters, records[0].parameters
-    if learned is not None:  # an older version's record does not say
+    if learned not in (None, kept):  # an older version's record does not say
         say(f"the student trained {learned:,} of {kept:,} parameters")
     return told_by_main(records, accelerator)
 
@@ -221,7 +222,13 @@ def _ask_all(pool: ProcessPoolExecutor) -> None:
 
 
 def _run_one(
-    plain: dict[str, Any], near: Path, seed: int, folder: Path, command: str, profile: bool, fresh: bool
+    plain: dict[str, Any],
+    near: Path,
+    seed: int,
+    folder: Path,
+    command: str,
+    profile: bool = False,
+    fresh: bool = False,
 ) -> None:
     with stops_when_asked():
         ready = make_ready(from_plain(plain), near, Progress(disable=True))

@@ -167,7 +167,6 @@ def train(
                     else:
                         learning.leave_out()
                     under_way = learning.begin_step()
-                    watch("bookkeeping")
                     if keeper is not None:
                         keeper.visit(learning)
                 watch("loading")

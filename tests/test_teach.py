@@ -79,7 +79,8 @@ def store_said(near: Path, path: Path, splits: tuple[str, ...], tasks: tuple[str
     bert, mix = ready.prepared["bert"].teacher, ready.workspace.mix
     rows: list[dict[str, Any]] = []
     for split in splits:
-        corpus = mix.split(split, bert.readers)
+        with mix.test_opened():
+            corpus = mix.split(split, bert.readers)
         for number in range(len(corpus)):
             batch = corpus.batch(torch.tensor([number]).numpy())
             said = bert(batch)

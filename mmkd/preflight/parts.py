@@ -1,6 +1,6 @@
 """The outputs of a network as parts, each with a mask of where it means something; and what to do with them.
 
-A part is `logits.<task>`, `pooled.<modality>`, `hidden.<modality>.<layer>` or `fused`; of the n-th further look at the
+A part is `logits.<task>`, `pooled.<modality>`, `hidden.<modality>.<layer>`, `fused` or `projected.<task>`; of the n-th further look at the
 batch, `look<n>.<part>`.
 """
 
@@ -48,6 +48,7 @@ def parts_of(outputs: Outputs, tasks: Mapping[str, Task]) -> dict[str, Part]:
             found[f"hidden.{modality}.{layer}"] = Part(hidden.values, mask)
     if outputs.fused is not None:
         found["fused"] = Part(outputs.fused, outputs.speaks)
+    found |= {f"projected.{name}": Part(values, outputs.speaks) for name, values in outputs.projected.items()}
     for number, look in enumerate(outputs.looks.values()):
         found |= {f"look{number}.{name}": part for name, part in parts_of(look, tasks).items()}
     return found
@@ -65,6 +66,7 @@ def with_values(outputs: Outputs, values: Mapping[str, Tensor]) -> Outputs:
         pooled={name: values[f"pooled.{name}"] for name in outputs.pooled},
         hidden=hidden,
         fused=values.get("fused"),
+        projected={name: values[f"projected.{name}"] for name in outputs.projected},
         looks={
             look: with_values(own, _under(f"look{number}.", values))
             for number, (look, own) in enumerate(outputs.looks.items())

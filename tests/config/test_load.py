@@ -207,7 +207,7 @@ def test_the_text_of_an_error_has_one_sorted_line_for_each(write: Write) -> None
     with pytest.raises(ConfigError) as caught:
         load(path)
     first, second = str(caught.value).splitlines()
-    assert first.startswith(f"{path}:10: student.widht: unknown key `widht`; expected one of start, text, image, width")
+    assert first.startswith(f"{path}:10: student.widht: unknown key `widht`; expected one of start, text, image, ")
     assert second == f"{path}:30: train.epochs: found 0; expected an integer greater than 0"
 
 

@@ -194,7 +194,7 @@ def test_of_twenty_starts_at_once_one_writes_and_nineteen_are_refused(tmp_path: 
     assert (tmp_path / "written").read_text() == "one\n"
     writer = next(each.pid for each in starts if each.returncode == 0)
     assert all(f"process {writer} on " in text for text in said if text)
-    assert json.dumps(said).count("writes here; wait until it has ended") == 19
+    assert json.dumps(said).count("holds it; wait until it has ended") == 19
 
 
 def test_a_run_whose_folder_another_process_writes_is_refused(tmp_path: Path) -> None:
