@@ -1,7 +1,7 @@
 """The outputs of a network as parts, each with a mask of where it means something; and what to do with them.
 
-A part is `logits.<task>`, `pooled.<modality>`, `hidden.<modality>.<layer>`, `fused` or `projected.<task>`; of the n-th further look at the
-batch, `look<n>.<part>`.
+A part is `logits.<task>`, `pooled.<modality>`, `hidden.<modality>.<layer>`, `fused` or `projected.<task>`; of the n-th
+further look at the batch, `look<n>.<part>`.
 """
 
 from __future__ import annotations
