@@ -1,8 +1,8 @@
-"""Runs that are killed at random times: `python tests/resume/kills.py FOLDER [KILLS]`, from the project's root.
+"""Runs that are killed at random times: `python tests/resume/kills.py FOLDER [KILLS [NAME...]]`.
 
 Each configuration is run once unbroken. Then it is run again and again in a folder of its own, and each time killed
 (SIGKILL) at a random moment, until it has been killed KILLS times; the last start runs to its end. Weights, history,
-scores and predictions must be equal to the last bit.
+scores and predictions must be equal to the last bit. Of `workers`, every start has another number of reading processes.
 """
 
 from __future__ import annotations
@@ -64,8 +64,13 @@ def remembered() -> Plain:
     return found
 
 
+def workers() -> Plain:
+    """The student alone, with images, read by another number of processes at each start."""
+    return student_alone(epochs=8)
+
+
 CONFIGURATIONS: dict[str, Callable[[], Plain]] = {
-    each.__name__: each for each in (plain, taught, mixed, accumulated, remembered)
+    each.__name__: each for each in (plain, taught, mixed, accumulated, remembered, workers)
 }
 
 
@@ -76,8 +81,9 @@ def settled(make: Callable[[], Plain]) -> Plain:
     return found
 
 
-def started(file: Path, made: Plain) -> int:
+def started(file: Path, made: Plain, readers: int = 0) -> int:
     """Begin the run, or go on with it, in a process of its own; the id of the process."""
+    made["train"]["workers"] = readers
     child = os.fork()
     if child:
         return child
@@ -131,7 +137,8 @@ def tried(name: str, folder: Path, kills: int, generator: random.Random) -> dict
     done, starts = 0, 0
     while done < kills:
         starts += 1
-        code = ended(started(broken, made), generator.uniform(0, length))
+        readers = generator.choice((0, 1, 2, 4)) if name == "workers" else 0
+        code = ended(started(broken, made, readers), generator.uniform(0, length))
         if code is None:
             done += 1
             saved = [int(p.name) for p in broken.parent.glob("results/runs/*/seed0/checkpoints/*") if p.name.isdigit()]
@@ -148,14 +155,12 @@ def tried(name: str, folder: Path, kills: int, generator: random.Random) -> dict
     return {"kills": done, "starts": starts + 1, "steps saved at the kills": steps, "different": different}
 
 
-def main(folder: Path, kills: int = 20, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """All configurations."""
-    generator, found = random.Random(seed), {}
-    for name in CONFIGURATIONS:
-        found[name] = tried(name, folder, kills, generator)
-        print(name, json.dumps(found[name]), flush=True)
-    return found
+def main(folder: Path, kills: int = 20, *names: str) -> None:
+    """The configurations named, or all; a line for each."""
+    generator = random.Random(0)
+    for name in names or CONFIGURATIONS:
+        print(name, json.dumps(tried(name, folder, kills, generator)), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20, *sys.argv[3:])
