@@ -22,6 +22,18 @@ PATIENCE = 1.0
 """Seconds between two looks at whether a folder is free."""
 
 
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    """A process that was forked has no part in the lease, and must not keep it when the one that holds it is gone."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 class Busy(MmkdError):
     """Another process writes this folder; the message says which."""
 
@@ -36,10 +48,13 @@ def alone(folder: Path, name: str = LOCK) -> Iterator[bool]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     place = _take(folder / name, fcntl.LOCK_EX)
+    if place is not None:
+        _held.add(place)
     try:
         yield place is not None
     finally:
-        if place is not None:
+        if place in _held:
+            _held.remove(place)
             os.close(place)
 
 

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from mmkd.arrays import file_hash
 from mmkd.interrupt import Interrupted, asked, saves_when_asked, stops_when_asked
+from mmkd.lease import alone
 from mmkd.record import read_record
 from tiny_project import make_project, student_alone
 
@@ -195,6 +196,30 @@ def test_of_twenty_starts_at_once_one_writes_and_nineteen_are_refused(tmp_path: 
     writer = next(each.pid for each in starts if each.returncode == 0)
     assert all(f"process {writer} on " in text for text in said if text)
     assert json.dumps(said).count("holds it; wait until it has ended") == 19
+
+
+def test_a_forked_process_does_not_keep_the_lease_of_one_that_is_gone(tmp_path: Path) -> None:
+    """Processes that read data live on for some seconds when the run is killed."""
+    holds = (
+        "import os, sys, time; from pathlib import Path; from mmkd.lease import only_writer\n"
+        "with only_writer(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n"
+        "        print('forked', flush=True); time.sleep(60); os._exit(0)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", holds, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "forked\n"
+    with alone(tmp_path) as held:
+        assert not held
+    process.kill()
+    process.wait(timeout=LONG)
+    try:
+        with alone(tmp_path) as held:
+            assert held
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_run_whose_folder_another_process_writes_is_refused(tmp_path: Path) -> None:
