@@ -215,11 +215,11 @@ def test_a_forked_process_does_not_keep_the_lease_of_one_that_is_gone(tmp_path: 
         assert not held
     process.kill()
     process.wait(timeout=LONG)
-    try:
-        with alone(tmp_path) as held:
-            assert held
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
+    with alone(tmp_path) as held:
+        found = held
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    assert found
 
 
 def test_a_run_whose_folder_another_process_writes_is_refused(tmp_path: Path) -> None:
