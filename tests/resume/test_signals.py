@@ -224,9 +224,9 @@ def test_a_forked_process_does_not_keep_the_lease_of_one_that_is_gone(tmp_path: 
 
 def test_a_run_whose_folder_another_process_writes_is_refused(tmp_path: Path) -> None:
     file = project(tmp_path / "project")
-    first = start(file)
+    first = start(file, "train.epochs=10000")
     until(lambda: saved(file), first)
-    second = start(file)
+    second = start(file, "train.epochs=10000")
     _, errors = second.communicate(timeout=LONG)
     first.kill()
     first.communicate(timeout=LONG)
