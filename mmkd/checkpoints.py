@@ -10,8 +10,10 @@ A damaged one is named and put aside, and the one before is used.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor
 
+from mmkd.arrays import file_hash
 from mmkd.disk import rename, sync, told_of_disk, write
 from mmkd.errors import MmkdError
 from mmkd.record import hash_of
@@ -84,28 +87,22 @@ class Checkpoints:
         place = self._place(step)
         if place.exists():
             return
-        files = {
-            f"{name}.safetensors": save({key: value.detach().cpu().contiguous() for key, value in own.items()})
-            for name, own in tensors.items()
-        }
-        content = {
-            "step": step,
-            "made_from": self.made_from,
-            "facts": dict(facts),
-            "files": {
-                name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-            },
-        }
-        manifest = json.dumps(content | {"digest": hash_of(content)}).encode()
-        with told_of_disk(place, len(manifest) + sum(map(len, files.values()))):
+        content = {"step": step, "made_from": self.made_from, "facts": dict(facts)}
+        size = len(json.dumps(content)) + sum(value.nbytes for own in tensors.values() for value in own.values())
+        with told_of_disk(place, size):
             writing = self.folder / WRITING
             if writing.exists():
                 shutil.rmtree(writing)
             writing.mkdir(parents=True)
             try:
-                for name, data in files.items():
-                    write(writing / name, data)
-                write(writing / MANIFEST, manifest)
+                files = {f"{name}.safetensors": own for name, own in tensors.items()}
+                for name, own in files.items():
+                    write_tensors(writing / name, own)
+                content["files"] = {
+                    name: {"size": (writing / name).stat().st_size, "sha256": file_hash(writing / name)}
+                    for name in files
+                }
+                write(writing / MANIFEST, json.dumps(content | {"digest": hash_of(content)}).encode())
                 sync(writing)
                 rename(writing, place)
             except OSError:
@@ -145,6 +142,16 @@ class Checkpoints:
 
     def _place(self, step: int) -> Path:
         return self.folder / f"{step:09}"
+
+
+def write_tensors(path: Path, values: Mapping[str, Tensor]) -> None:
+    """Write a new file of tensors, and wait until it is on the disk. Raises OSError when it cannot be written."""
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in values.items()}, path)
+    except SafetensorError as error:  # which says the system's own number in words alone
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+    sync(path)
 
 
 def read(place: Path) -> Saved:

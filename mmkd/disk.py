@@ -43,9 +43,9 @@ def write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def sync(folder: Path) -> None:
-    """Wait until a folder's entries are on the disk."""
-    place = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    place = os.open(path, os.O_RDONLY)
     try:
         os.fsync(place)
     finally:
