@@ -130,9 +130,9 @@ def test_it_predicts_after_loading_what_the_record_says(done: Done, tmp_path: Pa
     kept = student.config.adapt.by_modality()
     assert bool(kept) == (done.kind != "lora") and not any("lora" in name for name in student.state_dict())
     for split in ("validation", "test"):
-        found = evaluate(
-            student, workspace.mix.split(split, workspace.reader(READER)), workspace.tasks, torch.device("cpu")
-        )
+        with workspace.mix.test_opened():
+            corpus = workspace.mix.split(split, workspace.reader(READER))
+            found = evaluate(student, corpus, workspace.tasks, torch.device("cpu"))
         assert found.scores == done.record.scores[split]
     assert write_predictions(found.predictions, tmp_path / "predictions.parquet") == done.record.predictions
 
