@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmkd.disk import sync
 from mmkd.errors import MmkdError
 from mmkd.record import hash_of
 
@@ -136,15 +137,6 @@ def write_synced(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    place = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
 
 
 def code_hash(*paths: Path) -> str:

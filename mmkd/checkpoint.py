@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmkd.arrays import file_hash
+from mmkd.disk import sync
 from mmkd.errors import MmkdError
 from mmkd.pretrained import read_weights
 from mmkd.record import hash_of
@@ -33,26 +33,17 @@ def save(folder: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary / WEIGHTS)
-        _sync(temporary / WEIGHTS)
+        sync(temporary / WEIGHTS)
         content = {"sha256": file_hash(temporary / WEIGHTS), "facts": dict(facts)}
         text = json.dumps(content | {"digest": hash_of(content)}, indent=1)
         (temporary / MANIFEST).write_text(text, "utf-8")
-        _sync(temporary / MANIFEST)
+        sync(temporary / MANIFEST)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    place = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:

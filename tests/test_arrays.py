@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmkd.arrays import MANIFEST, ArrayWriter, StoreError, code_hash, file_hashes, stored, sync, write_synced
+from mmkd.arrays import MANIFEST, ArrayWriter, StoreError, code_hash, file_hashes, stored, write_synced
+from mmkd.disk import sync
 
 VALUES = np.arange(12, dtype=np.int32).reshape(3, 4)
 

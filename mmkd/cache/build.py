@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.arrays import ArrayWriter, StoreError, file_hashes, sync, write_synced
+from mmkd.arrays import ArrayWriter, StoreError, file_hashes, write_synced
 from mmkd.cache.entry import (
     ENTRY,
     MANIFEST,
@@ -27,6 +27,7 @@ from mmkd.cache.entry import (
     shard_name,
     unseal,
 )
+from mmkd.disk import sync
 from mmkd.lease import alone
 
 SHARD_ROWS = 2048
