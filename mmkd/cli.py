@@ -11,6 +11,7 @@ import typer
 
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
+from mmkd.cli_sweep import app as sweep_app
 from mmkd.cli_tools import FAILED, REFUSED, progress_bars, refusals
 from mmkd.interrupt import stops_when_asked
 from mmkd.secrets import redact_output
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
+app.add_typer(sweep_app, name="sweep")
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Keys to set otherwise.")]
 
@@ -154,20 +156,6 @@ def soup(
         recipe: Literal["uniform", "greedy"] = "greedy" if greedy else "uniform"
         record = make_soup(runs, name, recipe, Path.cwd(), progress, command, say)
     console.print(score_table([record]))
-
-
-@app.command()
-def sweep(file: Annotated[Path, typer.Argument(help="Sweep file (YAML).")]) -> None:
-    """Search over an experiment's keys with Ray Tune; write the winner as an experiment file."""
-    from mmkd.config.section_file import load_section
-    from mmkd.config.sweep_file import Sweep
-
-    with refusals():
-        plan = load_section(file, Sweep)
-    with refusals(), progress_bars() as (_, say, progress):
-        from mmkd.sweep import run_sweep
-
-        run_sweep(plan, file, progress, say)
 
 
 @app.command()

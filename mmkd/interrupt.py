@@ -40,7 +40,7 @@ _asked = _Asked()
 def stops_when_asked(on_ask: Callable[[], None] | None = None) -> Iterator[None]:
     """Heed signals for as long as the context lasts. on_ask: called when the first one comes, in its handler.
 
-    Elsewhere than in a process's main thread, which alone can, it does nothing: a sweep's trial has its own master.
+    Elsewhere than in a process's main thread, which alone can, it does nothing: a sweep's trial is asked by `ask`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -69,6 +69,14 @@ def saves_when_asked() -> Iterator[None]:
         _asked.saving = before
     if _asked.by is not None and not before:
         raise Interrupted(_stopped())
+
+
+def ask(by: str | None) -> None:
+    """Ask this process to stop, as a signal would that is only noted; None takes back what it was asked before.
+
+    by: what messages call it. For a process that has no signals of its own, as a sweep's worker.
+    """
+    _asked.by = by
 
 
 def asked() -> str | None:

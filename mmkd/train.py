@@ -39,7 +39,7 @@ from mmkd.teachers.base import Speaker
 from mmkd.weighting.base import Weighting
 
 Report = Callable[[dict[str, Any]], bool]
-"""Called with each epoch's entry of the history; True stops the run."""
+"""Called with each epoch's entry of the history; True stops the run. Those of before an interruption come again."""
 
 Watch = Callable[[str], None]
 """Told each phase of the loop as it begins: loading, student, losses, diagnostics, backward, optimizer, evaluation,
@@ -123,6 +123,7 @@ def train(
     with _writer(logs, accelerator) as writer, lessons(players.teachers, settings.live, device) as taught:
         for entry in learning.history:
             log(writer, entry)
+            report(entry)
         while learning.epoch < settings.epochs and not learning.stopped:
             epoch = learning.epoch
             watch("loading")

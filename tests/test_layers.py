@@ -46,7 +46,7 @@ LAYERS = (
     *("evaluate", "lessons", "processes", "culprit", "finite", "keeper"),
     *("watch", "train", "workspace", "teacher_identity", "teach", "preflight", "speakers", "plan"),
     *("report", "write_up", "continuing", "teacher_record", "run", "soup", "verify", "deep_check", "sweep", "api"),
-    *("cli_tools", "cli_data", "cli_cache", "cli", "__main__"),
+    *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli", "__main__"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},
@@ -60,7 +60,7 @@ PLUGINS = {
 ONLY_IN = {
     "transformers": ("pretrained.py", "data/tokens.py", "encoders/", "teachers/"),
     "timm": ("data/augment_image.py", "encoders/", "teachers/"),
-    "ray": ("sweep.py",),
+    "ray": ("sweep/tuner.py",),
 }
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
@@ -75,6 +75,7 @@ WITHOUT_TORCH = (
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
     "mmkd.report.verification",
     "mmkd.plan.show",
+    *("mmkd.sweep.journal", "mmkd.sweep.trials", "mmkd.sweep.space", "mmkd.sweep.ranking", "mmkd.sweep.show"),
 )
 
 
@@ -178,8 +179,8 @@ PLUGIN = "\n\nclass Config:\n    pass\n"
             "from mmkd.data import corpus" + PLUGIN,
             "1: imports data.corpus; a plug-in may import the base and underscore helpers of its folder",
         ),
-        ("tasks/bad.py", "import ray", "1: imports ray, which belongs in sweep.py"),
-        ("tasks/bad.py", "from ray.tune import Tuner", "1: imports ray, which belongs in sweep.py"),
+        ("tasks/bad.py", "import ray", "1: imports ray, which belongs in sweep/tuner.py"),
+        ("tasks/bad.py", "from ray.tune import Tuner", "1: imports ray, which belongs in sweep/tuner.py"),
         (
             "student/bad.py",
             "import timm",
@@ -205,7 +206,7 @@ def test_in_a_whole_tree_the_broken_rules_are_reported_and_nothing_else(copied: 
     assert violations(copied) == [
         "data/worse.py:1: imports the plug-in data.jsonl, which only its kind may name",
         "losses/bad.py:1: imports train, which comes after losses",
-        "tasks/wrong.py:1: imports ray, which belongs in sweep.py",
+        "tasks/wrong.py:1: imports ray, which belongs in sweep/tuner.py",
     ]
 
 
@@ -217,7 +218,7 @@ def test_in_a_whole_tree_the_broken_rules_are_reported_and_nothing_else(copied: 
         ("train.py", "from mmkd.types import Batch\nimport mmkd.config.experiment"),
         ("report/good.py", "from mmkd.report.table import Table"),
         ("teachers/good.py", "import timm\nimport transformers" + PLUGIN),
-        ("sweep.py", "from ray import tune"),
+        ("sweep/tuner.py", "from ray import tune"),
     ],
 )
 def test_what_the_rule_allows(copied: Path, file: str, text: str):

@@ -59,6 +59,11 @@ class Reader:
         """Number of rows."""
         return int(self._starts[-1])
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all entries."""
+        return sum(manifest.bytes for manifest in self._manifests)
+
     def read(self, rows: np.ndarray, width: int, device: torch.device) -> dict[str, Tensor]:
         """What is stored of these rows, by name: floats as float32; outputs over words padded to [B, width, ...].
 

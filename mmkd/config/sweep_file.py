@@ -1,4 +1,8 @@
-"""The sweep file: an experiment, what to vary in it, and how to search. No torch and no Ray here."""
+"""The sweep file: an experiment, what to vary in it, and how to search. No torch and no Ray here.
+
+Everything that a trial depends on stands in the file, and nothing else does: the machine, the number of trials at once
+and the order in which they end change neither a trial's values nor its score.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,45 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from mmkd.config.section import NonNegativeFloat, PositiveInt, Section
+from mmkd.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 Pair = Annotated[tuple[float, float], Strict(False)]
 IntegerPair = Annotated[tuple[int, int], Strict(False)]
+Choices = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
+Score = Annotated[str, Field(pattern=r"^validation\.(mean_score|[A-Za-z0-9_-]+\.[A-Za-z0-9_]+)$")]
+Cost = Literal["parameters", "flops", "latency", "cache_bytes", "seconds"]
 
 
 class Domain(Section):
-    """Values that one key of the experiment can take: exactly one of these.
+    """Values that one key of the experiment can take: exactly one of uniform, log_uniform, integer, choice.
 
     uniform, log_uniform: a number between two bounds. integer: a whole number, both bounds included.
     choice: one of these values.
+    points: how many values of an interval a grid tries, equally far apart (for log_uniform: by ratio), bounds included.
+    when: keys above this one -> the values of theirs for which this key is varied at all; otherwise, the experiment's
+        own value stands. So a kind's own parameters are varied with that kind alone.
     """
 
     uniform: Pair | None = None
     log_uniform: Pair | None = None
     integer: IntegerPair | None = None
-    choice: Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)] | None = None
+    choice: Choices | None = None
+    points: AtLeastTwo | None = None
+    when: dict[str, Choices] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_value_is_a_list(cls, plain: Any) -> Any:
+        if isinstance(plain, dict) and isinstance(plain.get("when"), dict):
+            when = {key: value if isinstance(value, list) else [value] for key, value in plain["when"].items()}
+            return plain | {"when": when}
+        return plain
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        given = [name for name in ("uniform", "log_uniform", "integer", "choice") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"found {given or 'none'}; expected one of uniform, log_uniform, integer, choice")
         bounds = self.uniform or self.log_uniform or self.integer
@@ -34,6 +56,8 @@ class Domain(Section):
             raise ValueError(f"found {list(bounds)}; expected [low, high] with low < high")
         if self.log_uniform is not None and self.log_uniform[0] <= 0:
             raise ValueError(f"found {list(self.log_uniform)}; a log_uniform needs bounds above 0")
+        if self.points is not None and self.uniform is None and self.log_uniform is None:
+            raise ValueError(f"points: found {self.points}; only uniform and log_uniform are cut into points")
         return self
 
     def examples(self) -> tuple[Any, ...]:
@@ -42,51 +66,186 @@ class Domain(Section):
 
 
 class Objective(Section):
-    """What the sweep makes large. Selection sees validation only, so the score is one of its.
+    """What the sweep makes large and small. Selection sees validation only, so the scores are its.
 
     maximize: `validation.mean_score`, or `validation.<task>.<metric>`; read at the epoch that the run keeps.
+    minimize: costs of the trained student: `parameters`; `flops` of one example; `latency`, milliseconds for one
+        example on the trial's own machine, which is not the same again; `cache_bytes` of its teachers; `seconds`.
+    Of several objectives, the best trials are those that no other one surpasses in all (the Pareto set).
     """
 
-    maximize: Annotated[str, Field(pattern=r"^validation\.[A-Za-z0-9_.]+$")] = "validation.mean_score"
+    maximize: Annotated[tuple[Score, ...], Strict(False), Field(min_length=1)] = ("validation.mean_score",)
+    minimize: Annotated[tuple[Cost, ...], Strict(False)] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, plain: Any) -> Any:
+        if not isinstance(plain, dict):
+            return plain
+        return {key: [value] if isinstance(value, str) else value for key, value in plain.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, those to maximize first."""
+        return (*self.maximize, *self.minimize)
 
 
-class Search(Section):
-    """How the next trial is chosen. seed: of the search itself."""
+class Grid(Section):
+    """Every combination, in the order of the file: the last key changes fastest."""
 
-    kind: Literal["random", "optuna"] = "optuna"
-    seed: Annotated[int, Field(ge=0)] = 0
+    kind: Literal["grid"] = "grid"
 
 
-class StopEarly(Section):
-    """Asynchronous successive halving (ASHA, 1810.05934): a trial that lags at a rung is stopped.
+class Random(Section):
+    """Each value drawn by itself. seed: of the draws."""
 
-    grace_epochs: the first rung. reduction: the share 1/reduction of the trials goes on from a rung to the next,
-    which is reduction times later.
+    kind: Literal["random"] = "random"
+    seed: NonNegativeInt = 0
+
+
+class _Guided(Section):
+    """A search that learns from trials. seed: of its draws.
+
+    ahead: a trial is chosen, and stopped early, by what the trials up to `ahead` before it gave, all of them and no
+        other: so that the same trials come again on any machine. No more than `ahead` run at the same time.
+    startup: trials at the start that are drawn at random.
+    """
+
+    seed: NonNegativeInt = 0
+    ahead: PositiveInt = 8
+    startup: PositiveInt = 10
+
+
+class Optuna(_Guided):
+    """Tree-structured Parzen estimator of Optuna, for one objective or several."""
+
+    kind: Literal["optuna"] = "optuna"
+
+
+class HyperOpt(_Guided):
+    """Tree-structured Parzen estimator of HyperOpt, for one objective (`pip install 'mmkd[hyperopt]'`)."""
+
+    kind: Literal["hyperopt"] = "hyperopt"
+
+
+Search = Annotated[Grid | Random | Optuna | HyperOpt, Field(discriminator="kind")]
+
+
+class Asha(Section):
+    """Successive halving (1810.05934): a trial that is not among the best 1/reduction at a rung is stopped.
+
+    grace_epochs: the first rung. reduction: each rung is so many times later than the one before.
     """
 
     kind: Literal["asha"] = "asha"
     grace_epochs: PositiveInt = 1
-    reduction: Annotated[int, Field(ge=2)] = 3
+    reduction: AtLeastTwo = 3
+
+
+class HyperBand(Section):
+    """HyperBand (1603.06560): as `asha`, with a later first rung for each next trial in turn, the last has none."""
+
+    kind: Literal["hyperband"] = "hyperband"
+    grace_epochs: PositiveInt = 1
+    reduction: AtLeastTwo = 3
+
+
+class Median(Section):
+    """The median rule (Vizier, KDD 2017): a trial whose best is below the median of the others' at that epoch stops.
+
+    grace_epochs: epochs that every trial has. fewest: other trials that have to have come so far.
+    """
+
+    kind: Literal["median"] = "median"
+    grace_epochs: PositiveInt = 1
+    fewest: PositiveInt = 3
+
+
+StopEarly = Annotated[Asha | HyperBand | Median, Field(discriminator="kind")]
+
+
+class Retry(Section):
+    """How often a trial that broke off begins again, from its last checkpoint, by why it did.
+
+    lost: its process or its node ended. out_of_memory: of the device or the machine. hanging: no step for
+    `hang_minutes`. failed: its own error, which would come again.
+    """
+
+    lost: NonNegativeInt = 10
+    out_of_memory: NonNegativeInt = 1
+    hanging: NonNegativeInt = 1
+    failed: NonNegativeInt = 0
 
 
 class PerTrial(Section):
-    """What one trial occupies. cpus is also its number of threads, since sums depend on it in the last digit."""
+    """What one trial occupies. cpus is also its number of threads, since sums depend on it in the last digit.
+
+    gpus: below 1, several trials share one, each with at most that share of its memory. Above 1: so many processes
+    train the trial together, each with one GPU. processes: the same without a GPU, each with `cpus`.
+    """
 
     cpus: PositiveInt = 1
     gpus: NonNegativeFloat = 0.0
+    processes: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus: found {self.gpus}; expected a share of one, or a whole number")
+        return self
 
 
 class Sweep(Section):
     """A sweep: every trial is the experiment with overrides, and can be printed as one `mmkd run` command.
 
-    experiment: path of the experiment file, relative to the sweep file. seed: of every trial's run.
+    experiment: path of the experiment file, relative to the sweep file.
+    trials, hours, gpu_hours: no trial begins after so many trials, hours of the sweep, or hours of GPUs. A grid needs
+        none of them.
+    seeds: every trial's; its score is their mean. give_up: a trial gets no further seed when its mean is below the best
+        one's by more than so many standard errors; null: every trial gets all.
+    hang_minutes: a trial without a step for so long is hanging. keep_weights: of so many best trials; records of all.
     """
 
     experiment: str
     objective: Objective = Objective()
-    trials: PositiveInt
-    seed: Annotated[int, Field(ge=0)] = 0
-    search: Search = Search()
+    trials: PositiveInt | None = None
+    hours: PositiveFloat | None = None
+    gpu_hours: PositiveFloat | None = None
+    seeds: Annotated[tuple[NonNegativeInt, ...], Strict(False), Field(min_length=1)] = (0,)
+    give_up: PositiveFloat | None = 2.0
+    search: Search = Optuna()
     stop_early: StopEarly | None = None
+    retry: Retry = Retry()
+    hang_minutes: PositiveFloat = 30.0
     per_trial: PerTrial = PerTrial()
+    keep_weights: NonNegativeInt = 3
     space: Annotated[dict[str, Domain], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        several = len(self.objective.names) > 1
+        if several and (self.stop_early is not None or self.search.kind == "hyperopt"):
+            what = "search.kind: hyperopt" if self.search.kind == "hyperopt" else "stop_early"
+            raise ValueError(f"{what} knows one objective; found {', '.join(self.objective.names)}")
+        if self.search.kind != "grid" and self.trials is self.hours is self.gpu_hours is None:
+            raise ValueError("expected at least one of trials, hours, gpu_hours")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: found {list(self.seeds)}; expected each once")
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_name_keys_above(self) -> Self:
+        above: dict[str, Domain] = {}
+        for key, domain in self.space.items():
+            for other, values in domain.when.items():
+                if other not in above:
+                    raise ValueError(f"space.{key}.when: found {other}; expected a key of the space above this one")
+                choices = above[other].choice or ()
+                if wrong := [value for value in values if value not in choices]:
+                    raise ValueError(
+                        f"space.{key}.when.{other}: found {wrong}; expected some of its choices {list(choices)}"
+                    )
+            if self.search.kind == "grid" and domain.choice is None and domain.integer is None and not domain.points:
+                raise ValueError(f"space.{key}: a grid needs `choice`, `integer`, or `points` of an interval")
+            above[key] = domain
+        return self

@@ -1,0 +1,131 @@
+"""One attempt at one trial, in a process that may have run others before: its seeds, without the test split."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from mmkd import interrupt
+from mmkd.config.load import load
+from mmkd.data.cards import read_cards
+from mmkd.errors import MmkdError
+from mmkd.interrupt import Interrupted
+from mmkd.lease import in_turn
+from mmkd.record import RunRecord
+from mmkd.run import Ready, finished_seed, make_ready, run_seed
+from mmkd.secrets import redacted
+from mmkd.sweep.measures import best_so_far, objectives_of, seconds_of
+from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, write_outcome
+from mmkd.sweep.rules import hopeless, stopped_at
+from mmkd.sweep.trials import FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, SeedResult
+
+BEAT = 1.0
+"""Seconds between two beats of a trial's pulse, at the fastest."""
+
+Tell = Callable[[int, float], None]
+"""Told, after each epoch, how many there were, and the best score so far."""
+
+
+class Pulse(Progress):
+    """Progress bars that nobody sees: each step forward shows that the trial lives, and asks whether it is to stop."""
+
+    def __init__(self, place: Path, stop: Path, console: Console) -> None:
+        """place: the trial's folder. stop: a file that is there when the sweep is to stop."""
+        super().__init__(console=console, disable=True)
+        self._pulse, self._stop, self._last = place / PULSE, stop, 0.0
+        self.beat()
+
+    def update(self, *arguments: Any, **named: Any) -> None:
+        """A bar moves."""
+        super().update(*arguments, **named)
+        if time.monotonic() - self._last >= BEAT:
+            self.beat()
+
+    def beat(self) -> None:
+        """Show life now."""
+        self._last = time.monotonic()
+        self._pulse.touch()
+        if self._stop.exists():
+            interrupt.ask("the end of the sweep")
+
+
+def attempt(order: Order, tell: Tell) -> Outcome:
+    """Make the attempt; its outcome lies in the trial's folder when this returns. Whatever goes wrong is an outcome."""
+    place = order.place
+    place.mkdir(parents=True, exist_ok=True)
+    interrupt.ask(None)  # what this process was asked before was about another trial
+    with (place / SAID).open("a", encoding="utf-8") as said, redirect_stdout(said), redirect_stderr(said):
+        console = Console(file=said, width=120)
+        outcome = _outcome(order, tell, Pulse(place, Path(order.folder) / STOP, console), console)
+    write_outcome(place, outcome)
+    return outcome
+
+
+def _outcome(order: Order, tell: Tell, pulse: Pulse, console: Console) -> Outcome:
+    console.print(f"attempt {order.attempt}", highlight=False)
+    try:
+        # An attempt before this one may not know yet that it was given up.
+        with in_turn(order.place, "lock", lambda text: console.print(text, highlight=False)):
+            return _run(order, tell, pulse)
+    except Interrupted as stopped:
+        return _broken(order, "stopped", str(stopped))
+    except Exception as error:
+        text = redacted(traceback.format_exc())
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        says = str(error) if isinstance(error, MmkdError) else text.strip().splitlines()[-1]
+        memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(error).lower()
+        return _broken(order, OUT_OF_MEMORY if memory else "failed", redacted(says))
+
+
+def _broken(order: Order, reason: Any, says: str) -> Outcome:
+    return Outcome(attempt=order.attempt, reason=reason, status=None, seeds=[], curve=[], says=says)
+
+
+def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
+    if order.gpus and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(min(1.0, order.gpus))
+    target = Path(order.target)
+    ready = make_ready(load(target, order.overrides, read_cards), target, pulse)
+    name, curve, seeds = order.objectives[0], list[float](), list[SeedResult]()
+    status = FINISHED
+    for seed in order.seeds:
+        record = _seed(order, ready, seed, tell, first=not seeds)
+        measured = objectives_of(order.objectives, record, order.place / f"seed{seed}", ready)
+        seeds.append(SeedResult(seed, measured, record.digest, len(record.history), seconds_of(record)))
+        if len(seeds) == 1:
+            curve = best_so_far(record.history, name) if name.startswith("validation.") else []
+            if stopped_at(curve, order.rungs) is not None:
+                status = STOPPED
+                break
+        done = [each.objectives[name] for each in seeds]
+        if len(seeds) < len(order.seeds) and hopeless(done, order.bar_of(), order.give_up):
+            status = GIVEN_UP
+            break
+    plain = [vars(each) for each in seeds]
+    return Outcome(attempt=order.attempt, reason=None, status=status, seeds=plain, curve=curve, says="")
+
+
+def _seed(order: Order, ready: Ready, seed: int, tell: Tell, first: bool) -> RunRecord:
+    """One seed's record: found, or run, or gone on with from its last checkpoint."""
+    folder = order.place / f"seed{seed}"
+    if (found := finished_seed(folder, ready, seed)) is not None:
+        return found
+    history: list[dict[str, Any]] = []
+
+    def report(entry: dict[str, Any]) -> bool:
+        history.append(entry)
+        curve = best_so_far(history, order.objectives[0])
+        tell(len(curve), curve[-1])
+        return first and stopped_at(curve, order.rungs) is not None
+
+    command = shlex.join(["mmkd", "run", order.target, *order.overrides])
+    return run_seed(ready, seed, folder, command, report, test=False)

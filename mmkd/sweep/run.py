@@ -1,0 +1,168 @@
+"""A sweep from its file to its winner: checked, gone on with or begun, carried out, shown. The story on one page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from mmkd.config.experiment import Experiment
+from mmkd.config.load import load
+from mmkd.config.problems import ConfigError
+from mmkd.config.sweep_file import Sweep
+from mmkd.continuing import code_of
+from mmkd.data.cards import read_cards
+from mmkd.environment import package_versions
+from mmkd.errors import MmkdError
+from mmkd.interrupt import saves_when_asked, stops_when_asked
+from mmkd.lease import only_writer
+from mmkd.record import hash_of
+from mmkd.run import make_ready
+from mmkd.student.stored import FOLDER
+from mmkd.sweep.choose import require_hyperopt
+from mmkd.sweep.course import Course, Fixed, refusal
+from mmkd.sweep.folder import JOURNAL, begin_or_go_on, clear_stop, header_of, parent_of
+from mmkd.sweep.journal import Journal
+from mmkd.sweep.order import place_of
+from mmkd.sweep.ranking import ranked, winner_of
+from mmkd.sweep.show import score, trial_table, troubles
+from mmkd.sweep.space import override
+from mmkd.sweep.trials import Trial
+from mmkd.sweep.tuner import carry_out
+from mmkd.sweep.winner import WINNER, command_of, with_new_seeds, write_winner
+
+Say = Callable[[Any], None]
+
+
+def run_sweep(
+    sweep: Sweep, file: Path, progress: Progress, say: Say, fresh: bool = False, address: str | None = None
+) -> list[Trial]:
+    """Run a sweep, or go on with it; write its winner, and show both. Returns the trials.
+
+    file: the sweep file. fresh: begin anew, though there is one to go on with. address: of a running Ray cluster.
+    Raises ConfigError before the first trial when a key or a value of the space is not one that the experiment takes;
+    OtherSweep when the one that lies there depends on something else; Busy while another process leads it; Interrupted
+    when it is asked to stop.
+    """
+    if sweep.search.kind == "hyperopt":
+        require_hyperopt()
+    target = (file.parent / sweep.experiment).resolve()
+    seeds = ",".join(map(str, sweep.seeds))
+    settings = (f"seeds=[{seeds}]", f"train.threads={sweep.per_trial.cpus}")
+    experiment = check_space(sweep, target, settings)
+    parent = parent_of(file, experiment)
+    with only_writer(parent):
+        # Teachers, caches and encoded data are made once, here, so that trials only read them.
+        ready = make_ready(experiment, target, progress)
+        parts = {
+            "data": hash_of(ready.workspace.mix.fingerprints()),
+            "code of mmkd or of a plug-in": code_of(experiment),
+            "version of a package": hash_of(package_versions()),
+        }
+        header = header_of(sweep, file, target, experiment, parts, settings)
+        folder = begin_or_go_on(parent, header, fresh)
+        fixed = Fixed(target, folder.resolve(), settings, experiment.train.epochs)
+        del ready
+        with Journal(folder / JOURNAL) as journal:
+            if not journal.events:
+                journal.write(header)
+            course = Course(sweep, fixed, journal, refusal(partial(_load, target), fixed))
+            say(f"{len(course.trials)} trials so far, in {os.path.relpath(folder)}")
+            _lead(course, folder, progress, say, address)
+            return _finish(course, fixed, say)
+
+
+def check_space(sweep: Sweep, target: Path, settings: tuple[str, ...]) -> Experiment:
+    """Load the experiment with every choice, and with both bounds, of every key; return it as the file has it.
+
+    Raises ConfigError with the mistakes of all of them.
+    """
+    problems = []
+    for key, domain in sweep.space.items():
+        conditions = _conditions(sweep, key)
+        for value in domain.examples():
+            try:
+                _load(target, [*settings, *conditions, override(key, value)])
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    experiment: Experiment = _load(target, list(settings))
+    names = {name for name in sweep.objective.maximize if name != "validation.mean_score"}
+    if wrong := sorted(name for name in names if name.split(".")[1] not in experiment.tasks):
+        raise MmkdError(f"objective.maximize: found {', '.join(wrong)}; the tasks are {', '.join(experiment.tasks)}")
+    return experiment
+
+
+def _conditions(sweep: Sweep, key: str) -> list[str]:
+    """Overrides under which a key is varied: those of the keys that it names, and of those that they name."""
+    found: list[str] = []
+    for other, values in sweep.space[key].when.items():
+        found += [*_conditions(sweep, other), override(other, values[0])]
+    return found
+
+
+def _load(target: Path, overrides: list[str]) -> Experiment:
+    return load(target, overrides, read_cards)
+
+
+def _lead(course: Course, folder: Path, progress: Progress, say: Say, address: str | None) -> None:
+    """Carry out the course until it ends or is asked to stop."""
+    clear_stop(folder)
+    bar = progress.add_task("trials", total=course.sweep.trials)
+
+    def ended(number: int) -> None:
+        trial = course.trials[number]
+        over = [each for each in course.trials.values() if each.status is not None]
+        best = winner_of(over, course.sweep.objective)
+        label = "trials" if best is None else f"trials, best {score(best, course.sweep.objective.names[0])}"
+        progress.update(bar, completed=len(over), description=label)
+        if trial.status is None:
+            last = trial.broke_off[-1]
+            say(f"trial {number}, attempt {last.attempt}: {last.reason}: {last.says}")
+        keep_best_weights(course, folder)
+
+    def stop() -> None:
+        course.stopping = True
+
+    progress.update(bar, completed=sum(each.status is not None for each in course.trials.values()))
+    with stops_when_asked(stop):
+        try:
+            with saves_when_asked():
+                carry_out(course, folder, progress, ended, address)
+        finally:
+            course.close()
+            clear_stop(folder)
+
+
+def keep_best_weights(course: Course, folder: Path) -> None:
+    """Remove the weights of trials that are not among the best so far; their records stay."""
+    over = [trial for trial in course.trials.values() if trial.status is not None]
+    for trial in ranked(over, course.sweep.objective)[course.sweep.keep_weights :]:
+        for path in place_of(folder, trial.number).glob(f"seed*/{FOLDER}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _finish(course: Course, fixed: Fixed, say: Say) -> list[Trial]:
+    """Show the trials, and write the winner."""
+    sweep, trials = course.sweep, list(course.trials.values())
+    say(trial_table(trials, sweep, most=20))
+    for line in troubles(trials):
+        say(line)
+    winner = winner_of(trials, sweep.objective)
+    if winner is None:
+        say("no trial finished, so there is no winner")
+        return trials
+    how = command_of(fixed.target, fixed.overrides, winner)
+    path = fixed.folder / WINNER
+    chosen = _load(fixed.target, [*fixed.overrides, *(override(k, v) for k, v in winner.values.items())])
+    write_winner(path, winner, len(trials), sweep.objective, chosen, sweep.seeds, how)
+    name = sweep.objective.names[0]
+    say(f"winner: trial {winner.number}, {name} = {winner.objectives[name]!r}; the same again:\n{how}")
+    say(f"written to {os.path.relpath(path)}; with new seeds:\n{with_new_seeds(path, sweep.seeds)}")
+    return trials

@@ -1,0 +1,122 @@
+"""The trials of a sweep, as its journal tells them. No torch and no Ray here."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmkd.sweep.journal import Event
+from mmkd.sweep.space import Values
+
+FINISHED, STOPPED, GIVEN_UP, FAILED = "finished", "stopped early", "given up", "failed"
+"""How a trial ends: all epochs of all seeds; by the stopping rule; without its last seeds; broken off for good."""
+
+LOST, OUT_OF_MEMORY, HANGING = "lost", "out of memory", "hanging"
+"""Why an attempt broke off, beside its own error, which is `failed`."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed of a trial. objectives: by name. record: digest of its record. seconds: that it took, in all."""
+
+    seed: int
+    objectives: dict[str, float]
+    record: str
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a trial's mean is held against between two seeds. best: the best mean of `seeds` seeds among known trials.
+
+    std: standard deviation over the seeds of a trial, pooled over known trials.
+    """
+
+    best: float
+    seeds: int
+    std: float
+
+
+@dataclass(frozen=True)
+class BrokeOff:
+    """An attempt that did not end. reason: lost, out of memory, hanging, failed, or stopped when asked.
+
+    counts: whether it was the trial's own misfortune, and not the end of the process that leads the sweep.
+    """
+
+    attempt: int
+    reason: str
+    says: str
+    counts: bool
+
+
+@dataclass
+class Trial:
+    """One trial. rungs: epoch -> what the best score so far must reach there to go on.
+
+    status: None while it is under way. curve: the first objective's best so far after each epoch of the first seed.
+    seconds: of all its attempts.
+    """
+
+    number: int
+    values: Values
+    rungs: dict[int, float]
+    bar: Bar | None
+    attempts: int = 0
+    running: bool = False
+    broke_off: list[BrokeOff] = field(default_factory=list)
+    status: str | None = None
+    seeds: list[SeedResult] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    says: str = ""
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """Means over the seeds; empty for one that failed."""
+        return mean_objectives([seed.objectives for seed in self.seeds])
+
+
+def mean_objectives(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means over seeds, by name."""
+    return {name: statistics.fmean(seed[name] for seed in seeds) for name in (seeds[0] if seeds else ())}
+
+
+def trials_of(events: Iterable[Event]) -> dict[int, Trial]:
+    """Every trial that was chosen, by number."""
+    found: dict[int, Trial] = {}
+    for event in events:
+        take_in(found, event)
+    return found
+
+
+def take_in(trials: dict[int, Trial], event: Event) -> None:
+    """Let one more event happen."""
+    match event["event"]:
+        case "chosen":
+            rungs = {int(epoch): value for epoch, value in event["rungs"].items()}
+            bar = None if event["bar"] is None else Bar(**event["bar"])
+            trials[event["trial"]] = Trial(event["trial"], event["values"], rungs, bar)
+        case "started":
+            trial = trials[event["trial"]]
+            trial.attempts, trial.running = event["attempt"], True
+        case "broke off":
+            trial = trials[event["trial"]]
+            trial.running = False
+            trial.seconds += event["seconds"]
+            trial.broke_off.append(BrokeOff(event["attempt"], event["reason"], event["says"], event["counts"]))
+        case "ended":
+            trial = trials[event["trial"]]
+            trial.running, trial.status, trial.curve = False, event["status"], event["curve"]
+            trial.seconds += event["seconds"]
+            trial.seeds = [SeedResult(**seed) for seed in event["seeds"]]
+            trial.says = event["says"]
+
+
+def chosen_event(trial: Trial) -> dict[str, Any]:
+    """The line that says what a trial sets, and by what it will be stopped."""
+    bar = None if trial.bar is None else vars(trial.bar)
+    return {"event": "chosen", "trial": trial.number, "values": trial.values, "rungs": trial.rungs, "bar": bar}
