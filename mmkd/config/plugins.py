@@ -12,7 +12,7 @@ import importlib.util
 import re
 import sys
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -36,7 +36,13 @@ class NotAPlugin(TypeError):
 def kinds(folder: str) -> list[str]:
     """Names of the kinds that a plug-in folder holds, entry points of installed packages included."""
     own = {path.stem for path in (PACKAGE / folder).glob("*.py") if DEFINES_CONFIG.search(path.read_text("utf-8"))}
-    return sorted(own | {entry.name for entry in entry_points(group=f"mmkd.{folder}")})
+    return sorted(own | {entry.name for entry in _entries(folder, tuple(sys.path))})
+
+
+@cache
+def _entries(folder: str, path: tuple[str, ...]) -> EntryPoints:
+    """Entry points of installed packages. path: where packages are looked for; looking takes time, and is done once."""
+    return entry_points(group=f"mmkd.{folder}")
 
 
 def module_name(folder: str, kind: str) -> str:
@@ -44,7 +50,7 @@ def module_name(folder: str, kind: str) -> str:
 
     Raises UnknownKind when there is no such module.
     """
-    for entry in entry_points(group=f"mmkd.{folder}"):
+    for entry in _entries(folder, tuple(sys.path)):
         if entry.name == kind:
             return entry.module
     name = kind if "." in kind else f"mmkd.{folder}.{kind}"

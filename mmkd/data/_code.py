@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 
@@ -18,15 +19,16 @@ def code_files(file: Path, module: str) -> list[Path]:
         path = waiting.pop()
         if path not in found and path.is_file():
             found.add(path)
-            waiting += [file.parent / f"{name}.py" for name in _siblings(path, package)]
+            waiting += [file.parent / f"{name}.py" for name in _siblings(path.read_bytes(), package)]
     return sorted(found)
 
 
-def _siblings(path: Path, package: str) -> set[str]:
-    """Names that a file imports from its own package; some are names inside the package and no file."""
+@cache
+def _siblings(code: bytes, package: str) -> frozenset[str]:
+    """Names that a file's code imports from its own package; some are names inside the package and no file."""
     names: set[str] = set()
     inside = f"{package}."
-    for statement in ast.parse(path.read_bytes(), str(path)).body:
+    for statement in ast.parse(code).body:
         if isinstance(statement, ast.Import):
             names |= {alias.name.removeprefix(inside) for alias in statement.names if alias.name.startswith(inside)}
         elif isinstance(statement, ast.ImportFrom):
@@ -36,4 +38,4 @@ def _siblings(path: Path, package: str) -> set[str]:
                 names |= {alias.name for alias in statement.names}
             elif source.startswith(inside):
                 names.add(source.removeprefix(inside))
-    return names
+    return frozenset(names)

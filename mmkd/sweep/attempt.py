@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mmkd import interrupt
+from mmkd.arrays import code_hash
 from mmkd.config.load import load
+from mmkd.config.plugins import PACKAGE
 from mmkd.data.cards import read_cards
 from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
@@ -28,6 +30,8 @@ from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, write_outcome
 from mmkd.sweep.rules import hopeless, stopped_at
 from mmkd.sweep.trials import FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, SeedResult
 
+CODE = code_hash(PACKAGE)
+"""Hash of the code that this process has imported."""
 BEAT = 1.0
 """Seconds between two beats of a trial's pulse, at the fastest."""
 
@@ -93,6 +97,11 @@ def _broken(order: Order, reason: Any, says: str) -> Outcome:
 def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
     if order.gpus and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(min(1.0, order.gpus))
+    if order.code != CODE:
+        raise MmkdError(
+            f"mmkd's code on this node ({CODE[:12]}) is not that which the sweep began with ({order.code[:12]}); bring "
+            "that back and run the sweep again, or begin anew with --fresh"
+        )
     target = Path(order.target)
     ready = make_ready(load(target, order.overrides, read_cards), target, pulse)
     name, curve, seeds = order.objectives[0], list[float](), list[SeedResult]()

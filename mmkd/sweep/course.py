@@ -29,12 +29,16 @@ class Next(Enum):
 
 @dataclass(frozen=True)
 class Fixed:
-    """What every trial of a sweep has in common. target: the experiment file. folder: of the sweep. epochs: at most."""
+    """What every trial of a sweep has in common.
+
+    target: the experiment file. folder: of the sweep. epochs: at most. code: hash of mmkd's own code.
+    """
 
     target: Path
     folder: Path
     overrides: tuple[str, ...]
     epochs: int
+    code: str
 
 
 class Course:
@@ -140,6 +144,7 @@ class Course:
             give_up=self.sweep.give_up,
             gpus=self.sweep.per_trial.gpus,
             processes=self.sweep.per_trial.processes,
+            code=self._fixed.code,
         )
 
     def _break_off(self, trial: Trial, reason: str, says: str, seconds: float, counts: bool) -> None:

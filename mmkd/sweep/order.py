@@ -18,6 +18,7 @@ class Order(Section):
 
     overrides: of the experiment file `target`, all of them. folder: of the sweep. rungs, bar: as in `Trial`.
     objectives: names, the first is the one that early stopping looks at. gpus, processes: see `PerTrial`.
+    code: hash of mmkd's own code, as the sweep began with it.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Order(Section):
     give_up: float | None
     gpus: float
     processes: int
+    code: str
 
     @property
     def place(self) -> Path:

@@ -24,6 +24,7 @@ from mmkd.lease import only_writer
 from mmkd.record import hash_of
 from mmkd.run import make_ready
 from mmkd.student.stored import FOLDER
+from mmkd.sweep.attempt import CODE
 from mmkd.sweep.choose import require_hyperopt
 from mmkd.sweep.course import Course, Fixed, refusal
 from mmkd.sweep.folder import JOURNAL, begin_or_go_on, clear_stop, header_of, parent_of
@@ -66,7 +67,7 @@ def run_sweep(
         }
         header = header_of(sweep, file, target, experiment, parts, settings)
         folder = begin_or_go_on(parent, header, fresh)
-        fixed = Fixed(target, folder.resolve(), settings, experiment.train.epochs)
+        fixed = Fixed(target, folder.resolve(), settings, experiment.train.epochs, CODE)
         del ready
         with Journal(folder / JOURNAL) as journal:
             if not journal.events:

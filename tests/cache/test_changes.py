@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +29,6 @@ from mmkd.cache import store
 from mmkd.cache.entry import key_of
 from mmkd.cache.store import Making, packing_of, parts_of
 from mmkd.cli import app
-from mmkd.config import plugins
 from mmkd.run import make_ready
 from mmkd.teach import prepare
 from mmkd.teachers import hf_text, timm
@@ -98,7 +96,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Keys]
         ground = Ground(folder, posts_experiment(), patch)
         patch.setenv("MMKD_DATA", str(ground.root))
         patch.setattr(mmkd.teach, "_finetune", learn)
-        patch.setattr(plugins, "entry_points", cache(plugins.entry_points))  # reading them takes most of the time
         make_posts(ground.root)
         ground.new_card()
         make_ready(experiment(ground.plain), ground.near, QUIET)

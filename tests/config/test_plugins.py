@@ -103,7 +103,8 @@ def test_a_task_must_say_its_level(lab: Path, write: Write) -> None:
 def test_entry_points_of_installed_packages_count(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (lab / "entered.py").write_text(CONFIG, "utf-8")
     entry = EntryPoint("entered", "my_lab.entered", "mmkd.losses")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints([entry] if group == "mmkd.losses" else []))
+    there = {"losses": [entry]}
+    monkeypatch.setattr(plugins, "_entries", lambda folder, path: EntryPoints(there.get(folder, [])))
     assert "entered" in plugins.kinds("losses")
     assert "entered" not in plugins.kinds("tasks")
     assert plugins.config_class("losses", "entered").__name__ == "Config"
