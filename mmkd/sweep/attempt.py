@@ -19,6 +19,7 @@ from mmkd.arrays import code_hash
 from mmkd.config.load import load
 from mmkd.config.plugins import PACKAGE
 from mmkd.data.cards import read_cards
+from mmkd.disk import DiskError
 from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
 from mmkd.lease import in_turn
@@ -28,12 +29,17 @@ from mmkd.secrets import redacted
 from mmkd.sweep.measures import best_so_far, objectives_of, seconds_of
 from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, write_outcome
 from mmkd.sweep.rules import hopeless, stopped_at
-from mmkd.sweep.trials import FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, SeedResult
+from mmkd.sweep.trials import ASKED, FAILED, FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, UNFIT, SeedResult
 
 CODE = code_hash(PACKAGE)
 """Hash of the code that this process has imported."""
 BEAT = 1.0
 """Seconds between two beats of a trial's pulse, at the fastest."""
+
+
+class OtherCode(MmkdError):
+    """This process runs other code than the sweep began with."""
+
 
 Tell = Callable[[int, float], None]
 """Told, after each epoch, how many there were, and the best score so far."""
@@ -81,13 +87,15 @@ def _outcome(order: Order, tell: Tell, pulse: Pulse, console: Console) -> Outcom
         with in_turn(order.place, "lock", lambda text: console.print(text, highlight=False)):
             return _run(order, tell, pulse)
     except Interrupted as stopped:
-        return _broken(order, "stopped", str(stopped))
+        return _broken(order, ASKED, str(stopped))
+    except (OtherCode, DiskError) as error:
+        return _broken(order, UNFIT, redacted(str(error)))
     except Exception as error:
         text = redacted(traceback.format_exc())
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         says = str(error) if isinstance(error, MmkdError) else text.strip().splitlines()[-1]
         memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(error).lower()
-        return _broken(order, OUT_OF_MEMORY if memory else "failed", redacted(says))
+        return _broken(order, OUT_OF_MEMORY if memory else FAILED, redacted(says))
 
 
 def _broken(order: Order, reason: Any, says: str) -> Outcome:
@@ -98,7 +106,7 @@ def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
     if order.gpus and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(min(1.0, order.gpus))
     if order.code != CODE:
-        raise MmkdError(
+        raise OtherCode(
             f"mmkd's code on this node ({CODE[:12]}) is not that which the sweep began with ({order.code[:12]}); bring "
             "that back and run the sweep again, or begin anew with --fresh"
         )
@@ -111,7 +119,7 @@ def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
         measured = objectives_of(order.objectives, record, order.place / f"seed{seed}", ready)
         seeds.append(SeedResult(seed, measured, record.digest, len(record.history), seconds_of(record)))
         if len(seeds) == 1:
-            curve = best_so_far(record.history, name) if name.startswith("validation.") else []
+            curve = best_so_far(record.history, name)
             if stopped_at(curve, order.rungs) is not None:
                 status = STOPPED
                 break

@@ -15,7 +15,7 @@ from mmkd.sweep.journal import Event, Journal
 from mmkd.sweep.order import Order, Outcome
 from mmkd.sweep.rules import bar_of, rungs
 from mmkd.sweep.space import overrides
-from mmkd.sweep.trials import FAILED, HANGING, LOST, OUT_OF_MEMORY, Trial, chosen_event, take_in, trials_of
+from mmkd.sweep.trials import FAILED, HANGING, LOST, OUT_OF_MEMORY, UNFIT, Trial, chosen_event, take_in, trials_of
 
 Clock = Callable[[], float]
 
@@ -57,6 +57,8 @@ class Course:
         self.trials = trials_of(journal.events)
         self.stopping = False
         """No attempt begins any more."""
+        self.unfit: str | None = None
+        """Why no trial can be run, if none can."""
         self._spent, self._gpu_spent = _spent(journal.events, sweep)
         for trial in self.trials.values():
             if trial.running:  # of the process before this one
@@ -92,7 +94,7 @@ class Course:
         return self._begin(trial)
 
     def broke_off(self, number: int, reason: str, says: str, seconds: float) -> None:
-        """An attempt ended without a result. reason: as in `trials`, or `stopped`. seconds: that it took."""
+        """An attempt ended without a result. reason: as in `trials`. seconds: that it took."""
         trial = self.trials[number]
         self._break_off(trial, reason, says, seconds, counts=True)
         allowed = {
@@ -101,6 +103,8 @@ class Course:
             HANGING: self.sweep.retry.hanging,
             FAILED: self.sweep.retry.failed,
         }
+        if reason == UNFIT:
+            self.stopping, self.unfit = True, says
         times = sum(each.reason == reason and each.counts for each in trial.broke_off)
         if reason in allowed and times > allowed[reason]:
             last = Outcome(attempt=trial.attempts, reason=None, status=FAILED, seeds=[], curve=[], says=says)

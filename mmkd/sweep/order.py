@@ -52,7 +52,7 @@ class Outcome(Section):
     """
 
     attempt: int
-    reason: Literal["failed", "out of memory", "stopped"] | None
+    reason: Literal["failed", "out of memory", "stopped", "unfit"] | None
     status: str | None
     seeds: list[dict[str, Any]]
     curve: list[float]

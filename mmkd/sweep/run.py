@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.progress import Progress
 
@@ -38,6 +38,12 @@ from mmkd.sweep.tuner import carry_out
 from mmkd.sweep.winner import WINNER, command_of, with_new_seeds, write_winner
 
 Say = Callable[[Any], None]
+
+
+class UnfitPlace(MmkdError):
+    """A node on which no trial can be run; the message says why. What was finished is kept."""
+
+    exit_code: ClassVar[int] = 1
 
 
 def run_sweep(
@@ -139,6 +145,8 @@ def _lead(course: Course, folder: Path, progress: Progress, say: Say, address: s
         finally:
             course.close()
             clear_stop(folder)
+    if course.unfit is not None:
+        raise UnfitPlace(f"no trial can be run here, so that the sweep stops: {course.unfit}")
 
 
 def keep_best_weights(course: Course, folder: Path) -> None:

@@ -13,8 +13,9 @@ from mmkd.sweep.space import Values
 FINISHED, STOPPED, GIVEN_UP, FAILED = "finished", "stopped early", "given up", "failed"
 """How a trial ends: all epochs of all seeds; by the stopping rule; without its last seeds; broken off for good."""
 
-LOST, OUT_OF_MEMORY, HANGING = "lost", "out of memory", "hanging"
-"""Why an attempt broke off, beside its own error, which is `failed`."""
+LOST, OUT_OF_MEMORY, HANGING, ASKED, UNFIT = "lost", "out of memory", "hanging", "stopped", "unfit"
+"""Why an attempt broke off, beside its own error, which is `failed`. stopped: it was asked to. unfit: where it ran, no
+trial can: the disk is full, or the code is another one."""
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,13 @@ from ray import tune
 from ray.tune.search import Searcher
 from rich.progress import Progress, TaskID
 
+from mmkd.disk import DiskError
 from mmkd.environment import quiet_hubs
 from mmkd.secrets import redacted_errors
 from mmkd.sweep.attempt import attempt
 from mmkd.sweep.course import Course, Next
 from mmkd.sweep.order import PULSE, STOP, Order, Outcome, place_of, read_outcome
-from mmkd.sweep.trials import HANGING, LOST, OUT_OF_MEMORY
+from mmkd.sweep.trials import ASKED, HANGING, LOST, OUT_OF_MEMORY, UNFIT
 
 SCRATCH = "tune"
 """Folder of Tune's own state, below the sweep's."""
@@ -46,7 +47,7 @@ def carry_out(course: Course, folder: Path, progress: Progress, ended: Ended, ad
     Raises what Ray raises when there is no cluster at that address.
     """
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    with _cluster(address):
+    with cluster(address):
         try:
             _tuner(course, folder, progress, ended).fit()
         finally:
@@ -54,8 +55,9 @@ def carry_out(course: Course, folder: Path, progress: Progress, ended: Ended, ad
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
-    """A Ray cluster: the one at the address, or one on this machine that ends with this process."""
+def cluster(address: str | None) -> Iterator[None]:
+    """A Ray cluster: the one at the address or in RAY_ADDRESS, or one on this machine that ends with this process."""
+    address = address or os.environ.get("RAY_ADDRESS")
     quiet_hubs()
     # Tune's own tables, files for each trial, and answers to Ctrl-C are not wanted beside ours.
     for name in ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "TUNE_DISABLE_SIGINT_HANDLER"):
@@ -191,8 +193,12 @@ class _Follow(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()
-        memory = isinstance(error, ray.exceptions.OutOfMemoryError)
-        self._end(trial, OUT_OF_MEMORY if memory else LOST, str(error).strip().splitlines()[0] if error else "")
+        cause = getattr(error, "cause", error)
+        if isinstance(cause, DiskError):  # not even the outcome could be written
+            self._end(trial, UNFIT, str(cause))
+        else:
+            memory = isinstance(error, ray.exceptions.OutOfMemoryError)
+            self._end(trial, OUT_OF_MEMORY if memory else LOST, str(error).strip().splitlines()[0] if error else "")
 
     def _end(self, trial: Any, reason: str, says: str) -> None:
         order = _order(trial)
@@ -214,7 +220,7 @@ class _Follow(tune.Callback):
         elif trial.trial_id in self._hanging:
             reason, says = HANGING, f"no step for {self._course.sweep.hang_minutes:g} minutes"
         elif self._asked_at is not None:
-            reason, says = "stopped", "it had not saved in time when the sweep was stopped"
+            reason, says = ASKED, "it had not saved in time when the sweep was stopped"
         self._course.broke_off(order.number, reason, says, seconds)
 
 

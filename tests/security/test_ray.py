@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 
-from mmkd import sweep
+from mmkd.sweep.tuner import cluster
 
 STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('LET IN')"
 
@@ -29,14 +29,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_a_sweep_starts_ray_with_a_new_token_and_without_a_dashboard(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep._start_ray()
-    first = os.environ["RAY_AUTH_TOKEN"]
+    with cluster(None):
+        first = os.environ["RAY_AUTH_TOKEN"]
     assert len(first) == 64
     assert asked["include_dashboard"] is False
     assert first not in repr(asked)
     monkeypatch.delenv("RAY_AUTH_TOKEN")
-    sweep._start_ray()
-    assert os.environ["RAY_AUTH_TOKEN"] != first
+    with cluster(None):
+        assert os.environ["RAY_AUTH_TOKEN"] != first
 
 
 @pytest.mark.parametrize("name", ["RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN"])
@@ -44,7 +44,9 @@ def test_a_cluster_of_ones_own_has_a_token_of_its_own(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "given")
-    sweep._start_ray()
+    with cluster(None):
+        pass
+    assert asked["address"] == ("given" if name == "RAY_ADDRESS" else "local")
     assert os.environ.get("RAY_AUTH_TOKEN") == ("given" if name == "RAY_AUTH_TOKEN" else None)
 
 
@@ -53,16 +55,13 @@ def test_who_has_no_token_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    sweep._start_ray()
-    try:
+    with cluster(None):
         address = ray.get_runtime_context().gcs_address
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.environ["RAY_AUTH_TOKEN"]}
         others = ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 64})
         assert "LET IN" in _stranger(address, own)  # the control
         for other in others:
             assert "LET IN" not in _stranger(address, other)
-    finally:
-        ray.shutdown()
 
 
 def _stranger(address: str, variables: dict[str, str]) -> str:
