@@ -12,6 +12,7 @@ import typer
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
 from mmkd.cli_sweep import app as sweep_app
+from mmkd.cli_sweep import is_sweep, plan_of_sweep
 from mmkd.cli_tools import FAILED, REFUSED, progress_bars, refusals
 from mmkd.interrupt import stops_when_asked
 from mmkd.secrets import redact_output
@@ -89,7 +90,10 @@ def plan(
     measure: Annotated[bool, typer.Option(help="Time a few real steps on networks that are thrown away.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Say what a run will compute before anything runs: passes, bytes, time, memory, and what other choices cost."""
+    """Say what a run, or a sweep, will compute before anything runs: passes, bytes, time, memory, other choices."""
+    if not overrides and is_sweep(file):
+        plan_of_sweep(file, measure, as_json)
+        return
     experiment = _load(file, overrides)
     with refusals(), progress_bars(stderr=as_json) as (console, _, progress):
         from mmkd.plan.plan import plan_experiment

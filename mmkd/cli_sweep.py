@@ -45,3 +45,30 @@ def run(
         from mmkd.sweep.run import run_sweep
 
         run_sweep(sweep, file, progress, say, fresh, address)
+
+
+def is_sweep(file: Path) -> bool:
+    """Whether a file is one of a sweep, not of an experiment."""
+    from mmkd.config.document import read_file
+
+    root, _ = read_file(file)
+    return isinstance(root.value, dict) and "space" in root.value
+
+
+def plan_of_sweep(file: Path, measure: bool, as_json: bool) -> None:
+    """`mmkd plan` of a sweep file."""
+    import json
+    from dataclasses import asdict
+
+    from mmkd.config.section_file import load_section
+    from mmkd.config.sweep_file import Sweep
+
+    with refusals(), progress_bars(stderr=as_json) as (console, _, progress):
+        sweep = load_section(file, Sweep)
+        from mmkd.sweep.plan import plan_sweep, shown_sweep
+
+        found = plan_sweep(sweep, file, progress, measure)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+    else:
+        console.print(shown_sweep(found))

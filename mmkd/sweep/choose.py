@@ -38,8 +38,13 @@ def learns(sweep: Sweep) -> bool:
 
 def horizon(sweep: Sweep, number: int) -> int:
     """How many trials, the first of all, the trial of this number depends on."""
-    ahead = getattr(sweep.search, "ahead", Optuna().ahead)
-    return max(0, number - ahead + 1) if learns(sweep) else 0
+    return max(0, number - ahead_of(sweep) + 1) if learns(sweep) else 0
+
+
+def ahead_of(sweep: Sweep) -> int:
+    """How many trials may be under way at the same time, where a trial depends on others."""
+    search = sweep.search
+    return search.ahead if isinstance(search, Optuna | HyperOpt) else Optuna().ahead
 
 
 def choose(sweep: Sweep, number: int, known: Sequence[Trial]) -> Values | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,8 +59,7 @@ def run_sweep(
     if sweep.search.kind == "hyperopt":
         require_hyperopt()
     target = (file.parent / sweep.experiment).resolve()
-    seeds = ",".join(map(str, sweep.seeds))
-    settings = (f"seeds=[{seeds}]", f"train.threads={sweep.per_trial.cpus}")
+    settings = fixed_overrides(sweep)
     experiment = check_space(sweep, target, settings)
     parent = parent_of(file, experiment)
     with only_writer(parent):
@@ -78,10 +77,16 @@ def run_sweep(
         with Journal(folder / JOURNAL) as journal:
             if not journal.events:
                 journal.write(header)
-            course = Course(sweep, fixed, journal, refusal(partial(_load, target), fixed))
+            course = Course(sweep, fixed, journal, refusal(partial(load_trial, target), fixed))
             say(f"{len(course.trials)} trials so far, in {os.path.relpath(folder)}")
             _lead(course, folder, progress, say, address)
             return _finish(course, fixed, say)
+
+
+def fixed_overrides(sweep: Sweep) -> tuple[str, ...]:
+    """What every trial sets, beside its own values."""
+    seeds = ",".join(map(str, sweep.seeds))
+    return f"seeds=[{seeds}]", f"train.threads={sweep.per_trial.cpus}"
 
 
 def check_space(sweep: Sweep, target: Path, settings: tuple[str, ...]) -> Experiment:
@@ -94,12 +99,12 @@ def check_space(sweep: Sweep, target: Path, settings: tuple[str, ...]) -> Experi
         conditions = _conditions(sweep, key)
         for value in domain.examples():
             try:
-                _load(target, [*settings, *conditions, override(key, value)])
+                load_trial(target, [*settings, *conditions, override(key, value)])
             except ConfigError as error:
                 problems += error.problems
     if problems:
         raise ConfigError(problems)
-    experiment: Experiment = _load(target, list(settings))
+    experiment: Experiment = load_trial(target, settings)
     names = {name for name in sweep.objective.maximize if name != "validation.mean_score"}
     if wrong := sorted(name for name in names if name.split(".")[1] not in experiment.tasks):
         raise MmkdError(f"objective.maximize: found {', '.join(wrong)}; the tasks are {', '.join(experiment.tasks)}")
@@ -114,7 +119,8 @@ def _conditions(sweep: Sweep, key: str) -> list[str]:
     return found
 
 
-def _load(target: Path, overrides: list[str]) -> Experiment:
+def load_trial(target: Path, overrides: Sequence[str]) -> Experiment:
+    """The experiment of a trial. Raises ConfigError with every mistake."""
     return load(target, overrides, read_cards)
 
 
@@ -169,7 +175,7 @@ def _finish(course: Course, fixed: Fixed, say: Say) -> list[Trial]:
         return trials
     how = command_of(fixed.target, fixed.overrides, winner)
     path = fixed.folder / WINNER
-    chosen = _load(fixed.target, [*fixed.overrides, *(override(k, v) for k, v in winner.values.items())])
+    chosen = load_trial(fixed.target, [*fixed.overrides, *(override(k, v) for k, v in winner.values.items())])
     write_winner(path, winner, len(trials), sweep.objective, chosen, sweep.seeds, how)
     name = sweep.objective.names[0]
     say(f"winner: trial {winner.number}, {name} = {winner.objectives[name]!r}; the same again:\n{how}")
