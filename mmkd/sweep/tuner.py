@@ -198,7 +198,8 @@ class _Follow(tune.Callback):
             self._end(trial, UNFIT, str(cause))
         else:
             memory = isinstance(error, ray.exceptions.OutOfMemoryError)
-            self._end(trial, OUT_OF_MEMORY if memory else LOST, str(error).strip().splitlines()[0] if error else "")
+            lines = str(error).strip().splitlines()
+            self._end(trial, OUT_OF_MEMORY if memory else LOST, lines[0] if lines else type(error).__name__)
 
     def _end(self, trial: Any, reason: str, says: str) -> None:
         order = _order(trial)

@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
 import ray
@@ -31,6 +30,7 @@ from mmkd.sweep.journal import read_journal
 from mmkd.sweep.trials import trials_of
 from tiny_project import make_project, plain_experiment
 
+ROOT = Path(__file__).resolve().parents[2]
 SWEEP = """\
 experiment: ../tiny.yaml
 trials: 24
@@ -95,7 +95,7 @@ def workers(folder: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             line = " ".join(process.cmdline())
-            if line.startswith("ray::") and "_work" in line and process.status() != psutil.STATUS_ZOMBIE:
+            if line.startswith("ray::ImplicitFunc") and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
