@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.progress import Progress
+from test_sweep import mmkd as command_line
 
 import mmkd.run
 from lab import flipped as flipped_source
@@ -20,7 +21,8 @@ from mmkd.openings import note_opening, openings_of
 from mmkd.plan.plan import plan_experiment
 from mmkd.record import RecordError, RunRecord
 from mmkd.run import make_ready, run_experiment
-from test_sweep import mmkd as command_line
+from mmkd.sweep.journal import read_journal
+from mmkd.sweep.trials import trials_of
 from tiny_project import CARDS, experiment, make_project, plain_experiment, student_alone
 
 QUIET = Progress(disable=True)
@@ -177,8 +179,8 @@ def test_a_sweep_chooses_the_same(tmp_path: Path):
         (near.parent / "sweeps" / "small.yaml").write_text(SWEEP, "utf-8")
         done = command_line(near.parent, "sweep", "sweeps/small.yaml")
         assert done.returncode == 0, done.stderr
-        (journal,) = near.parent.glob("results/sweeps/*/*/trials.jsonl")
-        lines = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
-        chosen.append(sorted((line["overrides"], line["objective"], line["status"]) for line in lines))
+        (journal,) = near.parent.glob("results/sweeps/*/*/journal.jsonl")
+        trials = trials_of(read_journal(journal)).values()
+        chosen.append([(trial.values, trial.rungs, trial.objectives, trial.curve, trial.status) for trial in trials])
         assert not list(near.parent.rglob("openings.jsonl"))
     assert chosen[0] == chosen[1] and len(chosen[0]) == 2
