@@ -118,7 +118,7 @@ def main(folder: Path, drivers: int = 20, others: int = 10, nodes: int = 5, seed
     driver = start(broken, cluster.address)
     try:
         while True:
-            wait = draws.uniform(3, 14)
+            wait = draws.uniform(4, 30)
             until = time.time() + wait
             while time.time() < until and driver.poll() is None:
                 time.sleep(0.05)
