@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+CACHE = "MMKD_CACHE"
+"""Variable of the environment that names a folder for the cache, such as one on a node's own disk."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Places:
 
     @property
     def cache(self) -> Path:
-        """Encoded data and teachers' outputs, by content."""
-        return self.root / "results" / "cache"
+        """Encoded data and teachers' outputs, by content; elsewhere where MMKD_CACHE names a folder."""
+        return Path(os.environ.get(CACHE) or self.root / "results" / "cache")
 
     @property
     def records(self) -> Path:

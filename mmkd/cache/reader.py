@@ -60,6 +60,11 @@ class Reader:
         return int(self._starts[-1])
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the entries."""
+        return self._folders
+
+    @property
     def bytes(self) -> int:
         """Bytes of all entries."""
         return sum(manifest.bytes for manifest in self._manifests)

@@ -203,6 +203,8 @@ class Sweep(Section):
         none of them.
     seeds: every trial's; its score is their mean. give_up: a trial gets no further seed when its mean is below the best
         one's by more than so many standard errors; null: every trial gets all.
+    node_cache: folder on each node's own disk, to which encoded data and teachers' outputs are copied once, and from
+        where trials read them; null: they read what lies in the project's folder.
     hang_minutes: a trial without a step for so long is hanging. keep_weights: of so many best trials; records of all.
     """
 
@@ -216,6 +218,7 @@ class Sweep(Section):
     search: Search = Optuna()
     stop_early: StopEarly | None = None
     retry: Retry = Retry()
+    node_cache: str | None = None
     hang_minutes: PositiveFloat = 30.0
     per_trial: PerTrial = PerTrial()
     keep_weights: NonNegativeInt = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 import traceback
@@ -23,10 +24,12 @@ from mmkd.disk import DiskError
 from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
 from mmkd.lease import in_turn
+from mmkd.places import CACHE
 from mmkd.record import RunRecord
 from mmkd.run import Ready, finished_seed, make_ready, run_seed
 from mmkd.secrets import redacted
 from mmkd.sweep.measures import best_so_far, objectives_of, seconds_of
+from mmkd.sweep.nearby import bring_near
 from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, write_outcome
 from mmkd.sweep.rules import hopeless, stopped_at
 from mmkd.sweep.trials import ASKED, FAILED, FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, UNFIT, SeedResult
@@ -110,6 +113,9 @@ def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
             f"mmkd's code on this node ({CODE[:12]}) is not that which the sweep began with ({order.code[:12]}); bring "
             "that back and run the sweep again, or begin anew with --fresh"
         )
+    if order.node_cache is not None:
+        bring_near(Path(order.cache), Path(order.node_cache), order.entries)
+        os.environ[CACHE] = order.node_cache
     target = Path(order.target)
     ready = make_ready(load(target, order.overrides, read_cards), target, pulse)
     name, curve, seeds = order.objectives[0], list[float](), list[SeedResult]()

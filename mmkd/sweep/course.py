@@ -32,6 +32,7 @@ class Fixed:
     """What every trial of a sweep has in common.
 
     target: the experiment file. folder: of the sweep. epochs: at most. code: hash of mmkd's own code.
+    cache, entries: as in `Order`.
     """
 
     target: Path
@@ -39,6 +40,8 @@ class Fixed:
     overrides: tuple[str, ...]
     epochs: int
     code: str
+    cache: Path
+    entries: tuple[str, ...]
 
 
 class Course:
@@ -149,6 +152,9 @@ class Course:
             gpus=self.sweep.per_trial.gpus,
             processes=self.sweep.per_trial.processes,
             code=self._fixed.code,
+            node_cache=self.sweep.node_cache,
+            cache=str(self._fixed.cache),
+            entries=list(self._fixed.entries),
         )
 
     def _break_off(self, trial: Trial, reason: str, says: str, seconds: float, counts: bool) -> None:

@@ -17,7 +17,7 @@ from mmkd.sweep.order import STOP
 from mmkd.write_up import experiment_hash
 
 JOURNAL = "journal.jsonl"
-CHANGES_NOTHING = {"trials", "hours", "gpu_hours", "retry", "hang_minutes", "keep_weights", "per_trial"}
+CHANGES_NOTHING = {"trials", "hours", "gpu_hours", "retry", "hang_minutes", "keep_weights", "per_trial", "node_cache"}
 """Keys of a sweep that may differ when it goes on: no trial that there was would have been another one."""
 
 

@@ -18,7 +18,8 @@ class Order(Section):
 
     overrides: of the experiment file `target`, all of them. folder: of the sweep. rungs, bar: as in `Trial`.
     objectives: names, the first is the one that early stopping looks at. gpus, processes: see `PerTrial`.
-    code: hash of mmkd's own code, as the sweep began with it.
+    code: hash of mmkd's own code, as the sweep began with it. node_cache: see `Sweep`. cache: the project's own, and of
+    the teachers' outputs in it those that are read.
     """
 
     number: int
@@ -34,6 +35,9 @@ class Order(Section):
     gpus: float
     processes: int
     code: str
+    node_cache: str | None
+    cache: str
+    entries: list[str]
 
     @property
     def place(self) -> Path:

@@ -29,6 +29,7 @@ from mmkd.sweep.choose import require_hyperopt
 from mmkd.sweep.course import Course, Fixed, refusal
 from mmkd.sweep.folder import JOURNAL, begin_or_go_on, clear_stop, header_of, parent_of
 from mmkd.sweep.journal import Journal
+from mmkd.sweep.nearby import entries_of
 from mmkd.sweep.order import place_of
 from mmkd.sweep.ranking import ranked, winner_of
 from mmkd.sweep.show import score, trial_table, troubles
@@ -72,7 +73,8 @@ def run_sweep(
         }
         header = header_of(sweep, file, target, experiment, parts, settings)
         folder = begin_or_go_on(parent, header, fresh)
-        fixed = Fixed(target, folder.resolve(), settings, experiment.train.epochs, CODE)
+        cache, entries = ready.workspace.places.cache.resolve(), entries_of(ready.teachers.values())
+        fixed = Fixed(target, folder.resolve(), settings, experiment.train.epochs, CODE, cache, entries)
         del ready
         with Journal(folder / JOURNAL) as journal:
             if not journal.events:

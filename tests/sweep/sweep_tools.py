@@ -38,7 +38,7 @@ def curve_of(values: dict[str, Any], seed: int = 0) -> list[float]:
 
 
 def fixed_in(folder: Path) -> Fixed:
-    return Fixed(folder / "x.yaml", folder, ("seeds=[0]",), EPOCHS, "code")
+    return Fixed(folder / "x.yaml", folder, ("seeds=[0]",), EPOCHS, "code", folder / "cache", ())
 
 
 def carried_out(order: Order, values: dict[str, Any], curve_of: Callable[..., list[float]] = curve_of) -> Outcome:

@@ -53,6 +53,9 @@ def order(target: Path, tmp_path: Path) -> Callable[..., Order]:
             "gpus": 0.0,
             "processes": 1,
             "code": CODE,
+            "node_cache": None,
+            "cache": str(target.parent / "results" / "cache"),
+            "entries": [],
         }
         return Order.model_validate(plain | changes)
 
