@@ -60,7 +60,7 @@ PLUGINS = {
 ONLY_IN = {
     "transformers": ("pretrained.py", "data/tokens.py", "encoders/", "teachers/"),
     "timm": ("data/augment_image.py", "encoders/", "teachers/"),
-    "ray": ("sweep/tuner.py",),
+    "ray": ("sweep/tuner.py", "sweep/together.py"),
 }
 WITHOUT_TORCH = (
     *("mmkd", "mmkd.config.load", "mmkd.config.check", "mmkd.config.plugins", "mmkd.config.schema", "mmkd.record"),
@@ -179,8 +179,12 @@ PLUGIN = "\n\nclass Config:\n    pass\n"
             "from mmkd.data import corpus" + PLUGIN,
             "1: imports data.corpus; a plug-in may import the base and underscore helpers of its folder",
         ),
-        ("tasks/bad.py", "import ray", "1: imports ray, which belongs in sweep/tuner.py"),
-        ("tasks/bad.py", "from ray.tune import Tuner", "1: imports ray, which belongs in sweep/tuner.py"),
+        ("tasks/bad.py", "import ray", "1: imports ray, which belongs in sweep/tuner.py, sweep/together.py"),
+        (
+            "tasks/bad.py",
+            "from ray.tune import Tuner",
+            "1: imports ray, which belongs in sweep/tuner.py, sweep/together.py",
+        ),
         (
             "student/bad.py",
             "import timm",
@@ -206,7 +210,7 @@ def test_in_a_whole_tree_the_broken_rules_are_reported_and_nothing_else(copied: 
     assert violations(copied) == [
         "data/worse.py:1: imports the plug-in data.jsonl, which only its kind may name",
         "losses/bad.py:1: imports train, which comes after losses",
-        "tasks/wrong.py:1: imports ray, which belongs in sweep/tuner.py",
+        "tasks/wrong.py:1: imports ray, which belongs in sweep/tuner.py, sweep/together.py",
     ]
 
 

@@ -188,10 +188,17 @@ class PerTrial(Section):
     gpus: NonNegativeFloat = 0.0
     processes: PositiveInt = 1
 
+    @property
+    def together(self) -> int:
+        """How many processes train a trial together."""
+        return max(self.processes, int(self.gpus))
+
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"gpus: found {self.gpus}; expected a share of one, or a whole number")
+        if self.gpus and self.processes > 1:
+            raise ValueError(f"processes: found {self.processes} with gpus; each GPU has a process of its own")
         return self
 
 

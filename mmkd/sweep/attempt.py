@@ -7,7 +7,7 @@ import shlex
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
 from mmkd.lease import in_turn
 from mmkd.places import CACHE
+from mmkd.processes import told_by_main
 from mmkd.record import RunRecord
 from mmkd.run import Ready, finished_seed, make_ready, run_seed
 from mmkd.secrets import redacted
@@ -72,14 +73,22 @@ class Pulse(Progress):
 
 
 def attempt(order: Order, tell: Tell) -> Outcome:
-    """Make the attempt; its outcome lies in the trial's folder when this returns. Whatever goes wrong is an outcome."""
+    """Make the attempt; its outcome lies in the trial's folder when this returns. Whatever goes wrong is an outcome.
+
+    Of several processes that make it together, each comes here, and the first one writes.
+    """
     place = order.place
+    if order.processes > 1 and (rank := int(os.environ["RANK"])) > 0:
+        place = place / f"process{rank}"
     place.mkdir(parents=True, exist_ok=True)
     interrupt.ask(None)  # what this process was asked before was about another trial
     with (place / SAID).open("a", encoding="utf-8") as said, redirect_stdout(said), redirect_stderr(said):
         console = Console(file=said, width=120)
         outcome = _outcome(order, tell, Pulse(place, Path(order.folder) / STOP, console), console)
-    write_outcome(place, outcome)
+    if place == order.place:
+        write_outcome(place, outcome)
+    elif outcome.reason not in (None, ASKED):
+        raise MmkdError(f"{place.name}: {outcome.says}")  # or the others would wait for it
     return outcome
 
 
@@ -87,7 +96,8 @@ def _outcome(order: Order, tell: Tell, pulse: Pulse, console: Console) -> Outcom
     console.print(f"attempt {order.attempt}", highlight=False)
     try:
         # An attempt before this one may not know yet that it was given up.
-        with in_turn(order.place, "lock", lambda text: console.print(text, highlight=False)):
+        first = order.processes == 1 or os.environ["RANK"] == "0"
+        with in_turn(order.place, "lock", console.print) if first else nullcontext():
             return _run(order, tell, pulse)
     except Interrupted as stopped:
         return _broken(order, ASKED, str(stopped))
@@ -140,7 +150,9 @@ def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
 def _seed(order: Order, ready: Ready, seed: int, tell: Tell, first: bool) -> RunRecord:
     """One seed's record: found, or run, or gone on with from its last checkpoint."""
     folder = order.place / f"seed{seed}"
-    if (found := finished_seed(folder, ready, seed)) is not None:
+    accelerator = ready.workspace.accelerator
+    found = finished_seed(folder, ready, seed) if accelerator.is_main_process else None
+    if (found := told_by_main(found, accelerator)) is not None:
         return found
     history: list[dict[str, Any]] = []
 

@@ -17,7 +17,8 @@ class Order(Section):
     """One attempt at one trial.
 
     overrides: of the experiment file `target`, all of them. folder: of the sweep. rungs, bar: as in `Trial`.
-    objectives: names, the first is the one that early stopping looks at. gpus, processes: see `PerTrial`.
+    objectives: names, the first is the one that early stopping looks at. cpus, gpus: see `PerTrial`. processes: that
+    train the trial together.
     code: hash of mmkd's own code, as the sweep began with it. node_cache: see `Sweep`. cache: the project's own, and of
     the teachers' outputs in it those that are read.
     """
@@ -32,6 +33,7 @@ class Order(Section):
     rungs: dict[int, float]
     bar: dict[str, Any] | None
     give_up: float | None
+    cpus: int
     gpus: float
     processes: int
     code: str

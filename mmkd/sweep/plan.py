@@ -81,7 +81,7 @@ def before_trials(plan: Plan) -> float:
 def trials_at_once(sweep: Sweep) -> int:
     """How many trials this machine has room for, and the search allows."""
     own = sweep.per_trial
-    room = [(os.cpu_count() or 1) // (own.cpus * own.processes)]
+    room = [(os.cpu_count() or 1) // (own.cpus * own.together)]
     if own.gpus:
         room.append(int(torch.cuda.device_count() / own.gpus))
     if learns(sweep):

@@ -19,7 +19,6 @@ from mmkd.continuing import code_of
 from mmkd.data.cards import read_cards
 from mmkd.environment import package_versions
 from mmkd.errors import MmkdError
-from mmkd.interrupt import saves_when_asked, stops_when_asked
 from mmkd.lease import only_writer
 from mmkd.record import hash_of
 from mmkd.run import make_ready
@@ -142,17 +141,12 @@ def _lead(course: Course, folder: Path, progress: Progress, say: Say, address: s
             say(f"trial {number}, attempt {last.attempt}: {last.reason}: {last.says}")
         keep_best_weights(course, folder)
 
-    def stop() -> None:
-        course.stopping = True
-
     progress.update(bar, completed=sum(each.status is not None for each in course.trials.values()))
-    with stops_when_asked(stop):
-        try:
-            with saves_when_asked():
-                carry_out(course, folder, progress, ended, address)
-        finally:
-            course.close()
-            clear_stop(folder)
+    try:
+        carry_out(course, folder, progress, ended, address)
+    finally:
+        course.close()
+        clear_stop(folder)
     if course.unfit is not None:
         raise UnfitPlace(f"no trial can be run here, so that the sweep stops: {course.unfit}")
 
@@ -175,11 +169,11 @@ def _finish(course: Course, fixed: Fixed, say: Say) -> list[Trial]:
     if winner is None:
         say("no trial finished, so there is no winner")
         return trials
-    how = command_of(fixed.target, fixed.overrides, winner)
+    how = command_of(fixed.target, fixed.overrides, winner, sweep.per_trial.together)
     path = fixed.folder / WINNER
     chosen = load_trial(fixed.target, [*fixed.overrides, *(override(k, v) for k, v in winner.values.items())])
-    write_winner(path, winner, len(trials), sweep.objective, chosen, sweep.seeds, how)
+    write_winner(path, winner, len(trials), sweep, chosen, how)
     name = sweep.objective.names[0]
     say(f"winner: trial {winner.number}, {name} = {winner.objectives[name]!r}; the same again:\n{how}")
-    say(f"written to {os.path.relpath(path)}; with new seeds:\n{with_new_seeds(path, sweep.seeds)}")
+    say(f"written to {os.path.relpath(path)}; with new seeds:\n{with_new_seeds(path, sweep)}")
     return trials

@@ -22,12 +22,16 @@ from ray import tune
 from ray.tune.search import Searcher
 from rich.progress import Progress, TaskID
 
+from mmkd.config.sweep_file import PerTrial
 from mmkd.disk import DiskError
 from mmkd.environment import quiet_hubs
+from mmkd.errors import MmkdError
+from mmkd.interrupt import saves_when_asked, stops_when_asked
 from mmkd.secrets import redacted_errors
 from mmkd.sweep.attempt import attempt
 from mmkd.sweep.course import Course, Next
 from mmkd.sweep.order import PULSE, STOP, Order, Outcome, place_of, read_outcome
+from mmkd.sweep.together import attempt_together, resources
 from mmkd.sweep.trials import ASKED, HANGING, LOST, OUT_OF_MEMORY, UNFIT
 
 SCRATCH = "tune"
@@ -37,6 +41,14 @@ LET_GO = 8.0
 STORE = 100 * 2**20
 """Bytes of Ray's object store, which hardly anything goes through: caches and data are files."""
 
+
+class NoRoom(MmkdError):
+    """A trial needs more than the machine has; the message says how much."""
+
+
+WAITING = 2**20
+"""Bytes that a process is said to need which only waits for others."""
+
 Ended = Callable[[int], None]
 """Told the number of a trial that has ended, or whose attempt broke off."""
 
@@ -44,10 +56,17 @@ Ended = Callable[[int], None]
 def carry_out(course: Course, folder: Path, progress: Progress, ended: Ended, address: str | None) -> None:
     """Make every attempt that the course asks for. folder: of the sweep. address: of a running Ray cluster, or None.
 
-    Raises what Ray raises when there is no cluster at that address.
+    Raises NoRoom when no trial can ever run on this machine; Interrupted when it was asked to stop; and what Ray raises
+    when there is no cluster at that address.
     """
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    with cluster(address):
+
+    def stop() -> None:
+        course.stopping = True
+
+    # Ray sets its own answers to signals when it starts; ours come after.
+    with cluster(address), stops_when_asked(stop), saves_when_asked():
+        _require_room(course.sweep.per_trial, address)
         try:
             _tuner(course, folder, progress, ended).fit()
         finally:
@@ -90,13 +109,27 @@ def cluster(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
+def _require_room(own: PerTrial, address: str | None) -> None:
+    """A cluster may grow; this machine does not."""
+    found = ray.cluster_resources()
+    for name, wanted in (("CPU", own.cpus * own.together), ("GPU", own.gpus)):
+        if address is None and wanted > found.get(name, 0):
+            raise NoRoom(
+                f"per_trial: a trial needs {wanted:g} {name}, this machine has {found.get(name, 0):g}; lower it, or "
+                "give the --address of a cluster"
+            )
+
+
 def _tuner(course: Course, folder: Path, progress: Progress, ended: Ended) -> tune.Tuner:
-    own = course.sweep.per_trial
     return tune.Tuner(
-        tune.with_resources(_work, {"cpu": own.cpus, "gpu": own.gpus}),
+        tune.with_resources(_work, _room(course.sweep.per_trial)),
         param_space={},
         tune_config=tune.TuneConfig(
-            num_samples=-1, search_alg=_Orders(course), reuse_actors=True, trial_dirname_creator=lambda t: t.trial_id
+            num_samples=-1,
+            max_concurrent_trials=_at_once(course.sweep.per_trial),
+            search_alg=_Orders(course),
+            reuse_actors=True,
+            trial_dirname_creator=lambda t: t.trial_id,
         ),
         run_config=tune.RunConfig(
             name=SCRATCH,
@@ -107,14 +140,33 @@ def _tuner(course: Course, folder: Path, progress: Progress, ended: Ended) -> tu
     )
 
 
+def _room(own: PerTrial) -> tune.PlacementGroupFactory:
+    """What a trial occupies. Of one that several processes train, this one only waits; Ray Train finds theirs room."""
+    return tune.PlacementGroupFactory(
+        [{"CPU": own.cpus, "GPU": own.gpus} if own.together == 1 else {"memory": WAITING}]
+    )
+
+
+def _at_once(own: PerTrial) -> int | None:
+    """How many trials the cluster has room for now; None where Tune sees to it."""
+    if own.together == 1:
+        return None
+    found, wanted = ray.cluster_resources(), resources(own.cpus, own.gpus)
+    return max(1, int(min(found.get(name, 0) / (own.together * each) for name, each in wanted.items())))
+
+
 def _work(config: dict[str, Any]) -> None:
     """An attempt, in a worker. It reports what is shown while it runs; its outcome lies in the trial's folder."""
 
     def tell(epochs: int, best: float) -> None:
         tune.report({"epochs": epochs, "best": best})
 
+    order = Order.model_validate_json(config["order"])
     with redacted_errors():  # Ray writes them to files
-        attempt(Order.model_validate_json(config["order"]), tell)
+        if order.processes > 1:
+            attempt_together(order)
+        else:
+            attempt(order, tell)
     tune.report({"over": True})
 
 

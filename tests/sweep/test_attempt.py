@@ -50,6 +50,7 @@ def order(target: Path, tmp_path: Path) -> Callable[..., Order]:
             "rungs": {},
             "bar": None,
             "give_up": 2.0,
+            "cpus": 1,
             "gpus": 0.0,
             "processes": 1,
             "code": CODE,
