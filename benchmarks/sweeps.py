@@ -66,6 +66,7 @@ EXPERIMENT: dict[str, Any] = {
         },
         "image_risk": {"kind": "logit_kl", "teacher": "image", "task": "risk"},
     },
+    "weighting": {"kind": "fixed"},
     "train": {"epochs": 4, "batch_size": 32, "threads": 1},
     "seeds": [0],
 }
