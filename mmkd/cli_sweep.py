@@ -47,6 +47,22 @@ def run(
         run_sweep(sweep, file, progress, say, fresh, address)
 
 
+@app.command()
+def show(
+    file: SweepFile,
+    run: Annotated[str | None, typer.Option(help="Which run: run1, run2, ...; the newest when none is named.")] = None,
+) -> None:
+    """Show what a sweep has found so far, while it runs too: table, figures, one HTML page."""
+    from mmkd.config.section_file import load_section
+    from mmkd.config.sweep_file import Sweep
+
+    with refusals(), progress_bars() as (_, say, _):
+        sweep = load_section(file, Sweep)
+        from mmkd.sweep.look import look
+
+        look(sweep, file, run, say)
+
+
 def is_sweep(file: Path) -> bool:
     """Whether a file is one of a sweep, not of an experiment."""
     from mmkd.config.document import read_file

@@ -76,6 +76,7 @@ WITHOUT_TORCH = (
     "mmkd.report.verification",
     "mmkd.plan.show",
     *("mmkd.sweep.journal", "mmkd.sweep.trials", "mmkd.sweep.space", "mmkd.sweep.ranking", "mmkd.sweep.show"),
+    "mmkd.sweep.look",
 )
 
 

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 from mmkd.data.card import Card
 from mmkd.data.findings import REASONS
 from mmkd.show.page_figures import bars, dots, number
+from mmkd.show.page_frame import html_page, html_table
 from mmkd.show.spread import Histogram, Spread
 from mmkd.show.statistics import LabelPair, Statistics, TaskStatistics
-
-STYLE = """
-:root { --ink: #1a1a1a; --grey: #5c5c5c; --line: #d4d4d4; --bar: #c3dcf2; --mark: #2c6fad;
-  --longest: clamp(1.5rem, 8vw, 6rem); }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: #fff;
-  font: 15px/1.45 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif; }
-h1 { margin: 0; font-size: 1.7rem; line-height: 1.2; }
-h2 { margin: 2.2rem 0 .5rem; padding-bottom: .2rem; border-bottom: 2px solid var(--ink); font-size: 1.15rem; }
-h3 { margin: 1.2rem 0 .3rem; font-size: 1rem; }
-h3 small, .note { color: var(--grey); font-size: .85rem; font-weight: normal; }
-.note { margin: .3rem 0 .6rem; max-width: 48rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .22rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: baseline; }
-th { font-weight: 600; white-space: nowrap; }
-thead th { border-bottom: 1px solid var(--ink); }
-th:first-child, .words td, .words th, .findings td:last-child, .findings th:last-child { text-align: left; }
-td.share { padding-left: calc(var(--longest) + 1.2rem); white-space: nowrap;
-  background: linear-gradient(var(--bar), var(--bar)) no-repeat .6rem / calc(var(--longest) * var(--share)) 62%; }
-td small { color: var(--grey); font-size: .8rem; }
-.share small { display: inline-block; width: 3.6em; color: var(--ink); }
-.word { display: inline-block; margin-right: .9em; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .8rem; margin: .6rem 0; }
-figure { margin: 0; max-width: 26rem; }
-figcaption { font-size: .85rem; font-weight: 600; }
-svg { display: block; width: 100%; height: auto; }
-svg rect, svg circle { fill: var(--mark); }
-svg circle { fill-opacity: .45; }
-svg path { fill: none; stroke: var(--grey); }
-svg text { fill: var(--grey); font-size: 11px; }
-@media print {
-  * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  h2, h3 { break-after: avoid; }
-  table, figure { break-inside: avoid; }
-}
-"""
-
-Rows = Iterable[tuple[str, Sequence[str]]]
 
 
 def page(card: Card, statistics: Statistics) -> str:
     """The HTML text. What the data set does not have (images, findings, a second task) has no section."""
-    title = escape(card.about.pretty_name)
     sections = [
         ("Rows", _rows(statistics)),
         ("Labels", _labels(statistics)),
@@ -64,14 +24,7 @@ def page(card: Card, statistics: Statistics) -> str:
         ("Images", _images(statistics)),
         ("Findings", _findings(statistics)),
     ]
-    body = "".join(f"<section><h2>{name}</h2>{content}</section>\n" for name, content in sections if content)
-    text = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<header><h1>{title}</h1>{_about(card)}</header>\n{body}</body>\n</html>\n"
-    )
-    # A word may hold half of a UTF-16 pair, which no file in UTF-8 can hold.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return html_page(card.about.pretty_name, _about(card), sections)
 
 
 def _about(card: Card) -> str:
@@ -88,7 +41,7 @@ def _rows(statistics: Statistics) -> str:
         return [f"{whole:,}", *(_share(count, whole) for count in statistics.modalities[split].values())]
 
     head = ("split", "rows", "text and image", "text alone", "image alone")
-    return _table(head, ((split, cells(split)) for split in statistics.rows))
+    return html_table(head, ((split, cells(split)) for split in statistics.rows))
 
 
 def _labels(statistics: Statistics) -> str:
@@ -110,7 +63,7 @@ def _task(name: str, task: TaskStatistics, rows: Mapping[str, int]) -> str:
     missing = {split: rows[split] - task.labelled[split] for split in rows}
     if any(missing.values()):
         table.append(("(no label)", [f"{count:,}" if count else "–" for count in missing.values()]))
-    return title + _table(("", *task.counts), table)
+    return title + html_table(("", *task.counts), table)
 
 
 def _pair(card: Card, pair: LabelPair) -> str:
@@ -119,7 +72,7 @@ def _pair(card: Card, pair: LabelPair) -> str:
     title = f"<h3>{escape(pair.first)} (down) and {escape(pair.second)} (across) <small>{note}</small></h3>"
     lines = zip(card.tasks[pair.first].labels, pair.counts, strict=True)
     table = ((label, [_bar(count, count / sum(line) if sum(line) else 0.0) for count in line]) for label, line in lines)
-    return title + _table(("", *across), table)
+    return title + html_table(("", *across), table)
 
 
 def _words(statistics: Statistics) -> str:
@@ -136,7 +89,7 @@ def _words(statistics: Statistics) -> str:
         + _spreads(statistics.words)
         + _histograms(statistics.word_histogram)
         + f'<h3>Vocabulary</h3><p class="note">{note}</p>'
-        + _table(head, lines)
+        + html_table(head, lines)
     )
 
 
@@ -147,7 +100,7 @@ def _typical(statistics: Statistics) -> str:
             continue
         typical = {label: "".join(_word(each.word, each.z) for each in words) for label, words in labels.items()}
         lines = [(label, [words or "–"]) for label, words in typical.items()]
-        tables.append(f"<h3>{escape(task)}</h3>" + _table(("label", "words"), lines, "words"))
+        tables.append(f"<h3>{escape(task)}</h3>" + html_table(("label", "words"), lines, "words"))
     note = (
         "Training rows that have the word, against those that have not, with this label and with the others: log odds "
         "ratio over its standard error, beside the word. Below about 4 it may well be chance, among so many words."
@@ -170,7 +123,7 @@ def _images(statistics: Statistics) -> str:
     head = ("split", "images", "looked at", "unreadable", "width", "height", "bytes of a file")
     note = "Smallest – median – largest, of the images that were looked at; pixels."
     grid = f'<div class="figures">{"".join(figures)}</div>' if figures else ""
-    return f'<p class="note">{note}</p>' + _table(head, lines) + grid
+    return f'<p class="note">{note}</p>' + html_table(head, lines) + grid
 
 
 def _findings(statistics: Statistics) -> str:
@@ -184,7 +137,7 @@ def _findings(statistics: Statistics) -> str:
     for reason in named:
         counts = [f"{found[split].get(reason, 0):,}" for split in found]
         lines.append((reason, [*counts, escape(REASONS[reason].meaning)]))
-    return _table(("reason", *found, "meaning"), lines, "findings")
+    return html_table(("reason", *found, "meaning"), lines, "findings")
 
 
 def _spreads(spreads: Mapping[str, Spread]) -> str:
@@ -193,7 +146,7 @@ def _spreads(spreads: Mapping[str, Spread]) -> str:
     for split, each in spreads.items():
         values = (each.n, each.mean, each.median, each.percentile_95, each.smallest, each.largest)
         lines.append((split, [number(value) for value in values]))
-    return _table(head, lines)
+    return html_table(head, lines)
 
 
 def _histograms(histogram: Histogram) -> str:
@@ -204,18 +157,6 @@ def _histograms(histogram: Histogram) -> str:
         for split, counts in filled.items()
     )
     return f'<div class="figures">{"".join(figures)}</div>'
-
-
-def _table(head: Sequence[str], lines: Rows, kind: str = "") -> str:
-    """head and the first cell of a line are plain text, the other cells are HTML (a whole `<td>`, or its content)."""
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in cells)
-        + "</tr>"
-        for name, cells in lines
-    )
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _bar(count: int, share: float | None) -> str:

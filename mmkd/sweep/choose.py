@@ -73,19 +73,25 @@ def _seed(search: Optuna | HyperOpt, number: int) -> int:
 
 
 def _optuna(sweep: Sweep, search: Optuna, number: int, known: Sequence[Trial]) -> Values:
-    names = sweep.objective.names
     sampler = optuna.samplers.TPESampler(seed=_seed(search, number), n_startup_trials=search.startup)
-    more, less = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-    directions = [more if name in sweep.objective.maximize else less for name in names]
-    study = optuna.create_study(directions=directions, sampler=sampler)
-    for trial in known:
-        study.add_trial(_told(sweep, trial, names))
-    asked = study.ask()
+    asked = study_of(sweep, known, sweep.objective.names, sampler).ask()
     values: Values = {}
     for key, domain in sweep.space.items():
         if holds(domain, values):
             values[key] = _ask(asked, key, domain)
     return values
+
+
+def study_of(
+    sweep: Sweep, known: Sequence[Trial], names: Sequence[str], sampler: optuna.samplers.BaseSampler
+) -> optuna.Study:
+    """Trials as Optuna has them. names: of the objectives that it is told."""
+    more, less = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    directions = [more if name in sweep.objective.maximize else less for name in names]
+    study = optuna.create_study(directions=directions, sampler=sampler)
+    for trial in known:
+        study.add_trial(_told(sweep, trial, names))
+    return study
 
 
 def _ask(asked: optuna.Trial, key: str, domain: Domain) -> Any:

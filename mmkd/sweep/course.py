@@ -15,7 +15,18 @@ from mmkd.sweep.journal import Event, Journal
 from mmkd.sweep.order import Order, Outcome
 from mmkd.sweep.rules import bar_of, rungs
 from mmkd.sweep.space import overrides
-from mmkd.sweep.trials import FAILED, HANGING, LOST, OUT_OF_MEMORY, UNFIT, Trial, chosen_event, take_in, trials_of
+from mmkd.sweep.trials import (
+    FAILED,
+    HANGING,
+    LOST,
+    OUT_OF_MEMORY,
+    UNFIT,
+    Trial,
+    chosen_event,
+    take_in,
+    time_spent,
+    trials_of,
+)
 
 Clock = Callable[[], float]
 
@@ -62,7 +73,8 @@ class Course:
         """No attempt begins any more."""
         self.unfit: str | None = None
         """Why no trial can be run, if none can."""
-        self._spent, self._gpu_spent = _spent(journal.events, sweep)
+        self._spent = time_spent(journal.events)
+        self._gpu_spent = sum(event.get("seconds", 0.0) for event in journal.events) * sweep.per_trial.gpus
         for trial in self.trials.values():
             if trial.running:  # of the process before this one
                 self._break_off(trial, LOST, "the process that led the sweep ended", 0.0, counts=False)
@@ -171,22 +183,6 @@ class Course:
         written = self._journal.write(event)
         take_in(self.trials, written)
         self._gpu_spent += written.get("seconds", 0.0) * self.sweep.per_trial.gpus
-
-
-def _spent(events: list[Event], sweep: Sweep) -> tuple[float, float]:
-    """Seconds that the sweep was under way, and seconds of GPUs, by the times of what was written down."""
-    total, since, last = 0.0, None, None
-    for event in events:
-        if "time" not in event:
-            continue
-        if event["event"] == "opened":
-            if since is not None and last is not None:
-                total += last - since
-            since = event["time"]
-        last = event["time"]
-    if since is not None and last is not None:
-        total += last - since
-    return total, sum(event.get("seconds", 0.0) for event in events) * sweep.per_trial.gpus
 
 
 def refusal(load: Callable[[list[str]], object], fixed: Fixed) -> Callable[[Trial], str | None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from rich import box
 from rich.table import Table
 
 from mmkd.config.sweep_file import Sweep
+from mmkd.sweep.journal import Event
 from mmkd.sweep.ranking import pareto, ranked, spread
-from mmkd.sweep.trials import FINISHED, Trial
+from mmkd.sweep.trials import FINISHED, Trial, time_spent
 
 NONE = "–"
 
@@ -54,6 +56,18 @@ def number(value: float) -> str:
 def short(value: object) -> str:
     """A value of a key, to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def spent(events: Iterable[Event], trials: Iterable[Trial], sweep: Sweep) -> list[str]:
+    """Trials by status, and what they took."""
+    found, hours = list(trials), time_spent(events) / 3600
+    counts = Counter(trial.status or "open" for trial in found)
+    seconds = sum(trial.seconds for trial in found)
+    lines = [f"{len(found)} trials: " + ", ".join(f"{count} {status}" for status, count in counts.items())]
+    lines += [f"{hours:.2f} hours", f"{seconds / 3600:.2f} hours of trials"]
+    if sweep.per_trial.gpus:
+        lines.append(f"{seconds / 3600 * sweep.per_trial.gpus:.2f} GPU hours")
+    return lines
 
 
 def troubles(trials: Iterable[Trial]) -> list[str]:

@@ -117,6 +117,20 @@ def take_in(trials: dict[int, Trial], event: Event) -> None:
             trial.says = event["says"]
 
 
+def time_spent(events: Iterable[Event]) -> float:
+    """Seconds that the sweep was under way, by the times of what was written down."""
+    total, since, last = 0.0, None, None
+    for event in events:
+        if "time" not in event:
+            continue
+        if event["event"] == "opened":
+            if since is not None and last is not None:
+                total += last - since
+            since = event["time"]
+        last = event["time"]
+    return total + (last - since if since is not None and last is not None else 0.0)
+
+
 def chosen_event(trial: Trial) -> dict[str, Any]:
     """The line that says what a trial sets, and by what it will be stopped."""
     bar = None if trial.bar is None else vars(trial.bar)

@@ -250,8 +250,7 @@ class _Follow(tune.Callback):
             self._end(trial, UNFIT, str(cause))
         else:
             memory = isinstance(error, ray.exceptions.OutOfMemoryError)
-            lines = str(error).strip().splitlines()
-            self._end(trial, OUT_OF_MEMORY if memory else LOST, lines[0] if lines else type(error).__name__)
+            self._end(trial, OUT_OF_MEMORY if memory else LOST, _first_line(error) or "its process or its node ended")
 
     def _end(self, trial: Any, reason: str, says: str) -> None:
         order = _order(trial)
@@ -279,3 +278,7 @@ class _Follow(tune.Callback):
 
 def _order(trial: Any) -> Order:
     return Order.model_validate_json(trial.config["order"])
+
+
+def _first_line(error: Exception | None) -> str:
+    return "" if error is None else (str(error).strip().splitlines() or [type(error).__name__])[0]
