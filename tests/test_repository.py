@@ -32,7 +32,7 @@ def test_the_page_of_methods_is_current() -> None:
 
 
 def test_every_table_follows_from_the_ledger() -> None:
-    assert check_tables(ROOT / "results" / "tables", ROOT / "results" / "records") == []
+    assert check_tables(ROOT / "results" / "tables", ROOT / "results" / "records", ROOT) == []
 
 
 def test_the_tree_in_the_readme_names_every_source_file() -> None:

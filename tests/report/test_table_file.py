@@ -55,7 +55,7 @@ def test_reads_every_kind_of_row_and_column(tmp_path: Path) -> None:
             "{experiment: alone}",
             "{experiment: alone, rol: student}",
             4,
-            "rows.alone.rol: unknown key.*one of experiment, role, teacher; did.*`role`",
+            "rows.alone.rol: unknown key.*one of experiment, role, teacher, where; did.*`role`",
         ),
         (
             "{experiment: alone}",
@@ -73,7 +73,7 @@ def test_reads_every_kind_of_row_and_column(tmp_path: Path) -> None:
             "exactly one of `score` and `value`",
         ),
         ("ceiling: both", "ceiling: both, rol: x", 5, "rows.best.rol: unknown key.*one of experiment, ceiling$"),
-        ("{experiment: alone}", "3", 4, "rows.alone: found 3; expected .*role, teacher, or a map with .*ceiling$"),
+        ("{experiment: alone}", "3", 4, "rows.alone: found 3; expected .*role, teacher, where.*ceiling$"),
         ("{score: ner.entity_f1}", "3", 7, "columns.NER: found 3; expected exactly one"),
         ("{score: ner.entity_f1}", "{digits: 1}", 7, "columns.NER: expected exactly one"),
         (
@@ -83,8 +83,8 @@ def test_reads_every_kind_of_row_and_column(tmp_path: Path) -> None:
             'columns.NER.score: found "ner".*; expected text that matches .*mean_score',
         ),
         ("unit: M", "unit: s", 8, "columns.size: `parameters` has no unit s: expected one of k, M"),
-        ("unit: M", "unit: Q", 8, "columns.size.unit: found .*expected one of k, M, MiB, GiB, s, min, h, or null"),
-        ("digits: 2", "digts: 2", 8, "columns.size.digts: .*one of value, unit, digits; did you mean `digits`"),
+        ("unit: M", "unit: Q", 8, "columns.size.unit: found .*expected one of k, M, G, MiB, GiB, s, min, h, or null"),
+        ("digits: 2", "digts: 2", 8, "columns.size.digts: .*one of value, unit, digits, delta; did you mean `digits`"),
         ("digits: 2", "digits: '2'", 8, 'columns.size.digits: found "2" .text.; expected an integer of at least 0'),
         ("  NER:", "  n:", 6, "columns: `n` is the number of runs"),
         ("  NER:", "  N`R:", 7, "columns.N`R: found the name `N`R`; expected one line of text without backticks"),
