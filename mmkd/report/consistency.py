@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from mmkd.record import Direction, RunRecord, decisive
@@ -36,10 +37,16 @@ def check_experiments(used: list[RunRecord], file: TableFile, name: str) -> None
 
 
 def check_row(records: list[RunRecord], where: str) -> None:
-    """Refuse variants, data sets or selection rules that differ among the runs of one network.
+    """Refuse variants, data sets or selection rules that differ among the runs of one network, and a run found twice.
 
     Raises ReportError.
     """
+    for record, following in pairwise(records):
+        if record.seed == following.seed and record.experiment_hash == following.experiment_hash:
+            raise ReportError(
+                f"{where}: found two records of seed {record.seed}, {record.file_name} and {following.file_name}; "
+                "expected one; remove one of them"
+            )
     for record in records[1:]:
         first = records[0]
         if record.experiment_hash != first.experiment_hash:

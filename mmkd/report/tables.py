@@ -126,11 +126,12 @@ def _record_problems(stored: list[StoredRecord], files: dict[Path, TableFile], o
 def _cells_on(stored: StoredRecord, files: dict[Path, TableFile]) -> str:
     """The cells that rest on a record, by its place in the ledger, which a change of its content leaves as it is."""
     lines = []
+    record = stored.record
+    if record is not None and record.file_name != stored.name:
+        record = None  # of another place
     for path, file in files.items():
         for label, row in file.rows.items():
-            record = stored.record
-            rests = may_rest_on(row, stored.name) if record is None else rests_on(row, record)
-            if rests:
+            if may_rest_on(row, stored.name) if record is None else rests_on(row, record):
                 lines.append(f"table {path.stem}, row {label}, columns {', '.join(file.columns)}")
     return f"on it rest: {'; '.join(lines)}" if lines else "no table rests on it"
 
