@@ -64,7 +64,7 @@ def to_markdown(table: Table) -> str:
     comment = f"<!-- {GENERATED.format(name=table.name)} -->"
     text = [f"# {_escape_markdown(table.file.title)}", "", comment, "", *lines]
     for title, items in notes(table):
-        text += ["", f"**{title}**", "", *(f"- {_escape_markdown(item, keep_code=True)}" for item in items)]
+        text += ["", f"**{title}**", "", *(f"- {_markdown_code(item)}" for item in items)]
     return "\n".join(text) + "\n"
 
 
@@ -83,9 +83,14 @@ def _markdown_line(texts: list[str], widths: list[int]) -> str:
     return f"| {' | '.join([first, *rest])} |"
 
 
-def _escape_markdown(text: str, keep_code: bool = False) -> str:
-    special = r"([\\|*<\[\]])" if keep_code else r"([\\|*<\[\]`])"
-    return re.sub(special, r"\\\1", text)
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\|*<\[\]`])", r"\\\1", text)
+
+
+def _markdown_code(text: str) -> str:
+    """A note; what stands in backticks is code, in which a backslash would stand for itself."""
+    parts = text.split("`")
+    return "".join(f"`{part}`" if i % 2 else _escape_markdown(part) for i, part in enumerate(parts))
 
 
 def to_latex(table: Table) -> str:
@@ -134,9 +139,10 @@ def _latex_number(text: str) -> str:
 
 
 def _latex_code(text: str) -> str:
-    """A note; what stands in backticks is set in typewriter."""
-    parts = text.split("`")
-    return "".join(rf"\texttt{{{escape_latex(part)}}}" if i % 2 else escape_latex(part) for i, part in enumerate(parts))
+    """A note; what stands in backticks is set in typewriter, with straight quotes, to be copied."""
+    parts = [escape_latex(part) for part in text.split("`")]
+    code = [part.replace("'", r"\textquotesingle{}") for part in parts]
+    return "".join(rf"\texttt{{{code[i]}}}" if i % 2 else part for i, part in enumerate(parts))
 
 
 def to_html(table: Table) -> str:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,14 @@ def test_the_terminal_shows_groups_and_differences(build: Build) -> None:
     print_table(build(baseline="alone", delta=True, groups={"By features": ["crd"]}), console)
     text = console.export_text()
     assert "F1 ↑" in text and "By features" in text and "71.0 ± 1.0† (+20.0)" in text
+
+
+def test_a_command_can_be_copied_from_every_format(build: Build) -> None:
+    found = build(seeds=[0, 1, 2, 9])
+    command = "mmkd run experiments/alone.yaml 'seeds=[9]'"
+    assert f"make it with `{command}`\n" in to_markdown(found)
+    assert f"make it with <code>{escape(command)}</code>" in to_html(found)
+    assert "alone.yaml \\textquotesingle{}seeds={[}9]\\textquotesingle{}}" in to_latex(found)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

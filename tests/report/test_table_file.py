@@ -1,12 +1,13 @@
 """The table file: what is read, and that every mistake is named with its line."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from mmkd.config.problems import ConfigError
 from mmkd.config.section_file import load_section
-from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn
+from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
 
 GOOD = """\
 title: what distillation buys
@@ -126,3 +127,52 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, words: 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent.yaml: cannot be read"):
         load_section(tmp_path / "absent.yaml", TableFile)
+
+
+GROUPED = """\
+title: temperatures
+rows:
+  text teacher: {experiment: quickstart, role: teacher, teacher: text}
+  T: {experiment: quickstart, vary: losses.text_ner.temperature, where: {train.lr: 0.001}}
+  alone: {experiment: alone, where: {student.fusion: mlp, losses.crd: null}}
+groups: {Students: [T, alone]}
+columns:
+  NER: {score: ner.entity_f1, delta: false}
+  operations: {value: flops, unit: G}
+  cost: {value: seconds, unit: h}
+baseline: T 2
+delta: true
+"""
+
+
+def test_reads_rows_by_value_groups_and_differences(tmp_path: Path) -> None:
+    file = load_section(write(tmp_path, GROUPED), TableFile)
+    key = "losses.text_ner.temperature"
+    assert file.rows["T"] == VaryRow(experiment="quickstart", vary=key, where={"train.lr": 0.001})
+    assert file.rows["alone"] == RunRow(experiment="alone", where={"student.fusion": "mlp", "losses.crd": None})
+    assert file.blocks() == [(None, ("text teacher",)), ("Students", ("T", "alone"))]
+    assert [file.shows_delta(column) for column in file.columns] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("[T, alone]", "[T, alon]", 6, "groups: Students: found `alon`, which is no row; did you mean `alone`"),
+        ("[T, alone]", "[T, alone, T]", 6, "groups: Students: found `T` twice; expected each row in one group"),
+        ("[T, alone]", "[]", 6, "groups.Students: "),
+        ("baseline: T 2", "baseline: T", 11, "expected a student row, one of: T VALUE, alone"),
+        ("baseline: T 2", "baseline: text teacher", 11, "expected a student row, one of: T VALUE, alone"),
+        ("baseline: T 2\n", "", 1, "`delta` is a difference to the row that `baseline` names; found no baseline"),
+        ("vary: losses.text_ner.temperature", "vary: losses.", 4, "rows.T.vary: found .*a.b.c"),
+        ("vary:", "varie:", 4, "rows.T.varie: unknown key"),
+        ("unit: G", "unit: h", 9, "columns.operations: `flops` has no unit h: expected one of k, M, G"),
+        ("value: seconds", "value: seconds.", 10, "columns.cost.value: found"),
+    ],
+)
+def test_a_mistake_of_a_row_by_value_or_a_group_is_named(
+    tmp_path: Path, old: str, new: str, line: int, words: str
+) -> None:
+    assert old in GROUPED
+    with pytest.raises(ConfigError) as error:
+        load_section(write(tmp_path, GROUPED.replace(old, new, 1)), TableFile)
+    assert re.search(rf"table.yaml:{line}: .*{words}", str(error.value)), str(error.value)

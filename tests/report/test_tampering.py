@@ -317,3 +317,26 @@ def test_scores_may_come_from_unlike_machines(
     record(SEED1, change, honest=True)(tables, ledger)
     write_tables(tables, ledger, tables)
     assert check_tables(tables, ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            at("packages.torch", "2.14.0"),
+            ("row distilled, every column: mixed packages", "torch 2.15.0 and 2.14"),
+        ),
+        (at("machine.threads", 8), ("table times, row distilled, time: mixed machines", "threads 1 and 8")),
+    ],
+)
+def test_a_row_is_held_to_the_one_that_it_is_compared_with(
+    tables: Path, ledger: Path, change: Callable[[dict[str, Any]], None], words: tuple[str, ...]
+) -> None:
+    """All runs of the row agree, but not with those of `alone`."""
+    for path in ledger.glob("quickstart/student-*.json"):
+        record(f"quickstart/{path.name}", change, honest=True)(tables, ledger)
+    write_tables(tables, ledger, tables)
+    problems = check_tables(tables, ledger)
+    assert len(problems) == 3 and all(word in problem for problem in problems for word in words)
+    names = [f"alone/student-seed0.json and quickstart/student-seed{seed}.json" for seed in range(3)]
+    assert all(name in problem for name, problem in zip(names, problems, strict=True))
