@@ -240,14 +240,15 @@ def tables(
 
 def _fill(commands: Mapping[str, Sequence[str]], root: Path, dry_run: bool) -> None:
     """Run the commands in the project's folder, one after the other; the first that fails gives its exit code."""
-    import subprocess
+    from mmkd.report.fill import run_command
 
     for command, rows in commands.items():
         typer.echo(f"{command}    # {'; '.join(rows)}")
         if not dry_run:
-            done = subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=root, check=False)
-            if done.returncode:
-                raise typer.Exit(done.returncode)
+            sys.stdout.flush()  # before what the run says
+            code = run_command(command, root)
+            if code:
+                raise typer.Exit(code)
     typer.echo("nothing is lacking" if not commands else "then `mmkd keep NAME --variants` and `mmkd tables`", err=True)
 
 
