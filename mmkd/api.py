@@ -39,7 +39,7 @@ def run_experiment(
 
 
 def load_records(folder: str | Path) -> list[RunRecord]:
-    """All records below a folder: the ledger, or scratch runs.
+    """All records below a folder, the ledger or scratch runs; runs of one name with other values of its keys too.
 
     Raises RecordError for records that cannot be trusted.
     """

@@ -18,6 +18,8 @@ from mmkd.interrupt import stops_when_asked
 from mmkd.secrets import redact_output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mmkd.config.experiment import Experiment
 
 app = typer.Typer(
@@ -167,6 +169,7 @@ def keep(
     names: Annotated[list[str] | None, typer.Argument(help="Experiments to keep; all when none is named.")] = None,
     replace: Annotated[bool, typer.Option(help="Replace records of the same name in the ledger.")] = False,
     allow_dirty: Annotated[bool, typer.Option(help="Keep records of code that was not committed.")] = False,
+    variants: Annotated[bool, typer.Option(help="Keep runs of other values of the experiments' keys, too.")] = False,
 ) -> None:
     """Copy records of finished runs from results/runs into the ledger, results/records."""
     from mmkd.places import Places
@@ -174,7 +177,7 @@ def keep(
 
     places = Places.near(Path.cwd())
     with refusals():
-        kept = keep_records(places.runs, places.records, names, allow_dirty=allow_dirty, replace=replace)
+        kept = keep_records(places.runs, places.records, names, allow_dirty, replace, variants)
     for path in kept:
         typer.echo(f"kept {path.relative_to(places.root)}")
 
@@ -188,29 +191,57 @@ def tables(
         bool, typer.Option(help="From the scratch runs, into results/runs/tables; the ledger stays.")
     ] = False,
     show: Annotated[str | None, typer.Option(help="Show this table in the terminal.")] = None,
+    fill: Annotated[
+        bool, typer.Option(help="Run what the tables lack; their records go to results/runs. Writes no table.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="With --fill: print the commands, and run nothing.")] = False,
 ) -> None:
     """Regenerate every table of results/tables from the records of the ledger."""
+    if sum((check, show is not None, fill)) > 1 or (dry_run and not fill) or (check and runs):
+        typer.echo(
+            "--check, --show and --fill go one at a time; --dry-run goes with --fill; --check reads the ledger",
+            err=True,
+        )
+        raise typer.Exit(REFUSED)
     from rich.console import Console
 
     from mmkd.places import Places
+    from mmkd.report.fill import filling_commands
     from mmkd.report.show import print_table
-    from mmkd.report.tables import check_tables, table_of, write_tables
+    from mmkd.report.tables import check_tables, table_of, tables_of, write_tables
 
     places = Places.near(Path.cwd())
     records, out = (places.runs, places.runs / "tables") if runs else (places.records, places.tables)
     with refusals():
         if check:
-            problems = check_tables(places.tables, places.records)
+            problems = check_tables(places.tables, places.records, places.root)
             for problem in problems:
                 typer.echo(problem, err=True)
             if problems:
                 raise typer.Exit(FAILED)
             typer.echo("every table follows from its records")
             return
+        if fill:
+            _fill(filling_commands(tables_of(places.tables, records)), places.root, dry_run)
+            return
         for path in write_tables(places.tables, records, out):
             typer.echo(f"wrote {path.relative_to(places.root)}")
         if show is not None:
             print_table(table_of(places.tables / f"{show}.yaml", records), Console())
+
+
+def _fill(commands: Mapping[str, Sequence[str]], root: Path, dry_run: bool) -> None:
+    """Run the commands in the project's folder, one after the other; the first that fails gives its exit code."""
+    from mmkd.report.fill import run_command
+
+    for command, rows in commands.items():
+        typer.echo(f"{command}    # {'; '.join(rows)}")
+        if not dry_run:
+            sys.stdout.flush()  # before what the run says
+            code = run_command(command, root)
+            if code:
+                raise typer.Exit(code)
+    typer.echo("nothing is lacking" if not commands else "then `mmkd keep NAME --variants` and `mmkd tables`", err=True)
 
 
 def _print_or_write(text: str, out: Path | None) -> None:

@@ -108,6 +108,8 @@ class RunRecord(Section):
     history: one mapping per epoch. skipped_steps: left out over all epochs, where a number was inf or NaN.
     parameters: weights of the network that is kept. trained_parameters: of them and of low-rank products, how many
         learned; None for a teacher.
+    flops: operations of a forward pass, per example of a validation batch of middle length, padding among them; a
+        multiply-add is two. None for what is no network, and in records of versions that did not count them.
     seconds: phase -> wall time in s. peak_memory: resident set, in bytes.
     test_openings: how often runs of this experiment opened the test split for this network, this time included.
     openings: all of them, of its other networks too, as the run's folder counts them.
@@ -139,6 +141,7 @@ class RunRecord(Section):
     skipped_steps: int = 0
     parameters: int
     trained_parameters: int | None = None
+    flops: float | None = None
     seconds: dict[str, float]
     peak_memory: int
     test_openings: int
@@ -150,8 +153,12 @@ class RunRecord(Section):
     @property
     def file_name(self) -> str:
         """The record's name in the ledger: one per experiment, role and seed."""
-        who = self.role if self.teacher is None else f"{self.role}-{self.teacher}"
-        return f"{self.name}/{who}-seed{self.seed}.json"
+        return f"{self.name}/{self.network}-seed{self.seed}.json"
+
+    @property
+    def network(self) -> str:
+        """Which network of the experiment it is of: `student`, or `teacher-<name>`."""
+        return self.role if self.teacher is None else f"{self.role}-{self.teacher}"
 
     def mean_score(self, split: str) -> float:
         """Mean over tasks of each task's first metric.
@@ -172,6 +179,16 @@ def hash_of(plain: Any) -> str:
     """sha256 of plain data, independent of key order."""
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decisive(experiment: dict[str, Any]) -> dict[str, Any]:
+    """A resolved experiment without its seeds, its description and what changes no number."""
+    idle = {"checkpoint", "workers"}
+    return {
+        key: {name: each for name, each in value.items() if name not in idle} if key == "train" else value
+        for key, value in experiment.items()
+        if key not in {"seeds", "description"}
+    }
 
 
 def write_record(record: RunRecord, path: Path) -> None:

@@ -31,6 +31,7 @@ from mmkd.lease import in_turn, only_writer
 from mmkd.lora import without_lora
 from mmkd.openings import note_opening
 from mmkd.places import Places
+from mmkd.plan.passes import flops_of
 from mmkd.preflight.check import preflight
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
@@ -325,7 +326,7 @@ def run_seed(
                     splits["test"] = evaluate(student, corpus, workspace.tasks, device)
             clock.lap("evaluate")
             save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
-            made = Made(student, trained, splits, seed, None, start, learns)
+            made = Made(student, trained, splits, seed, None, start, flops_of(student, validation, device), learns)
             seconds = ready.seconds | clock.laps
             record = write_up(ready.workspace, identities(ready.prepared), made, folder, command, seconds)
             checkpoints.remove()

@@ -25,6 +25,7 @@ from mmkd.config.load import from_plain
 from mmkd.errors import MmkdError
 from mmkd.evaluate import evaluate
 from mmkd.openings import note_opening
+from mmkd.plan.passes import flops_of
 from mmkd.record import RunRecord, Soup, read_record
 from mmkd.run import run_folder
 from mmkd.student.stored import FOLDER, Stored, find_student, save_student
@@ -93,7 +94,8 @@ def make_soup(
     save_student(folder, student, readers, {"soup": recipe})
     soup = Soup(recipe=recipe, asked=_digests([m.record for m in members]), used=_digests(used))
     trained = Trained(first.record.selection.epoch, value, {}, [])
-    made = Made(student, trained, splits, first.record.seed, None, first.record.start, 0, soup)
+    flops = flops_of(student, validation, device)
+    made = Made(student, trained, splits, first.record.seed, None, first.record.start, flops, 0, soup)
     teachers = {name: identity for member in members for name, identity in member.record.teachers.items()}
     return write_up(workspace, teachers, made, folder, command, clock.laps)
 

@@ -12,6 +12,7 @@ from torch import nn
 from mmkd.data.corpus import Readers
 from mmkd.evaluate import evaluate
 from mmkd.openings import note_opening
+from mmkd.plan.passes import flops_of
 from mmkd.record import RunRecord
 from mmkd.teach import Prepared
 from mmkd.teachers.base import Teacher
@@ -63,7 +64,8 @@ def record_teacher(
     else:
         trained, seed = Trained(facts["epoch"], facts["value"], {}, facts["history"]), training.seed
         seconds = {"train": facts["seconds"], **clock.laps}
-    made = Made(teacher, trained, splits, seed, name, None)
+    flops = flops_of(evaluated, corpora["validation"], device) if teacher.config.network else None
+    made = Made(teacher, trained, splits, seed, name, None, flops)
     record = write_up(workspace, identities(prepared), made, folder, command, seconds)
     own.release()
     return record

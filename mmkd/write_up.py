@@ -16,7 +16,7 @@ from mmkd.config.experiment import Experiment
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, primary_metrics, write_predictions
 from mmkd.openings import openings_of
-from mmkd.record import RunRecord, Selection, Soup, hash_of, read_record, write_record
+from mmkd.record import RunRecord, Selection, Soup, decisive, hash_of, read_record, write_record
 from mmkd.secrets import redacted
 from mmkd.teach import Prepared
 from mmkd.train import Trained
@@ -29,7 +29,8 @@ RECORD, PREDICTIONS, EXPERIMENT = "record.json", "predictions.parquet", "experim
 class Made:
     """A network that was trained and evaluated. splits: its evaluations. teacher: its name; None: a student.
 
-    start: sha256 of a student's weights before its first step. trained_parameters, soup: of a student.
+    start: sha256 of a student's weights before its first step. trained_parameters, soup: of a student. flops: of a
+    forward pass, per example; None where nothing is a network.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class Made:
     seed: int
     teacher: str | None
     start: str | None
+    flops: float | None
     trained_parameters: int | None = None
     soup: Soup | None = None
 
@@ -85,6 +87,7 @@ def write_up(
         skipped_steps=sum(entry.get("skipped_steps", 0) for entry in made.trained.history),
         parameters=sum(p.numel() for p in made.network.parameters()),
         trained_parameters=made.trained_parameters,
+        flops=made.flops,
         seconds=dict(seconds),
         peak_memory=peak_memory(),
         test_openings=sum(opening.who == folder.name for opening in openings),
@@ -105,8 +108,7 @@ def identities(prepared: Mapping[str, Prepared]) -> dict[str, dict[str, str]]:
 
 def experiment_hash(experiment: Experiment) -> str:
     """sha256 of all that the experiment says, but for its seeds, its description and what changes no number."""
-    plain = {k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}}
-    return hash_of(plain | {"train": {k: v for k, v in plain["train"].items() if k not in {"checkpoint", "workers"}}})
+    return hash_of(decisive(experiment.dump()))
 
 
 def finished(folder: Path, workspace: Workspace, prepared: Mapping[str, Prepared]) -> RunRecord | None:

@@ -229,6 +229,41 @@ def test_run_with_a_loss_from_outside_the_package_then_tables(project: Path) -> 
     assert any("student" in line and "risk" in line for line in named), broken.stderr
 
 
+def test_what_a_table_lacks_is_run_and_kept(project: Path) -> None:
+    tables = project / "results" / "tables"
+    tables.mkdir(parents=True)
+    (project / "results" / "records").mkdir()
+    (project / "experiments").mkdir()
+    (project / "experiments" / "tiny.yaml").write_text(EXPERIMENT, "utf-8")
+    row = "{experiment: tiny, where: {losses.text_ner.temperature: 3}}"
+    (tables / "scores.yaml").write_text(TABLE.replace("{experiment: tiny}", row), "utf-8")
+    command = "mmkd run experiments/tiny.yaml losses.text_ner.temperature=3"
+    dry = mmkd(project, "tables", "--fill", "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, f"{command}    # table scores, row student\n")
+    assert not (project / "results" / "runs").exists()
+    assert mmkd(project, "tables", "--fill").returncode == 0
+    assert mmkd(project, "keep", "tiny", "--variants", "--allow-dirty").returncode == 0
+    assert mmkd(project, "tables").returncode == 0
+    assert mmkd(project, "tables", "--fill").stderr == "nothing is lacking\n"
+    text = (project / "experiments" / "tiny.yaml").read_text("utf-8")
+    (project / "experiments" / "tiny.yaml").write_text(text.replace("width: 16", "width: 17"), "utf-8")
+    stale = mmkd(project, "tables", "--check")
+    assert stale.returncode == 1
+    assert "student-seed0.json: experiments/tiny.yaml, with its overrides, says something else" in stale.stderr
+    assert "`student.width` (16 and 17)" in stale.stderr and "table scores, row student" in stale.stderr
+
+
+def test_a_command_that_fails_gives_its_exit_code(project: Path) -> None:
+    tables = project / "results" / "tables"
+    tables.mkdir(parents=True)
+    (project / "results" / "records").mkdir()
+    (tables / "scores.yaml").write_text(TABLE, "utf-8")
+    done = mmkd(project, "tables", "--fill")
+    assert done.returncode == 2 and "experiments/tiny.yaml" in done.stderr
+    assert mmkd(project, "tables", "--dry-run").returncode == 2
+    assert mmkd(project, "tables", "--check", "--fill").returncode == 2
+
+
 def test_unknown_kind_inside_a_broken_plugin_surfaces_as_itself(project: Path) -> None:
     (project / "my").mkdir()
     text = "import no_such_package\n" + HINGE.replace("margin: float", "margin: no_such_package.X")

@@ -11,10 +11,12 @@ from mmkd import cli_tools
 from mmkd.config import plugins
 from mmkd.config.methods import methods_page
 from mmkd.config.schema import json_schema
+from mmkd.config.section_file import load_section
 from mmkd.disk import DiskError
 from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
 from mmkd.lease import Busy
+from mmkd.report.table_file import TableFile
 from mmkd.report.tables import check_tables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +34,7 @@ def test_the_page_of_methods_is_current() -> None:
 
 
 def test_every_table_follows_from_the_ledger() -> None:
-    assert check_tables(ROOT / "results" / "tables", ROOT / "results" / "records") == []
+    assert check_tables(ROOT / "results" / "tables", ROOT / "results" / "records", ROOT) == []
 
 
 def test_the_tree_in_the_readme_names_every_source_file() -> None:
@@ -47,6 +49,15 @@ def test_the_numbers_in_the_readme_are_those_of_the_table() -> None:
     shown = README.partition("<!-- quickstart table -->\n")[2].partition("<!-- end -->")[0].strip()
     table = (ROOT / "results" / "tables" / "quickstart.md").read_text("utf-8")
     assert shown and shown in table
+
+
+def test_the_table_file_in_the_readme_is_one(tmp_path: Path) -> None:
+    text = README.partition("### A table file\n\n```yaml\n")[2].partition("```")[0]
+    (tmp_path / "shown.yaml").write_text(text, "utf-8")
+    assert load_section(tmp_path / "shown.yaml", TableFile).groups == {
+        "Temperature": ("T",),
+        "Ablations": ("no hints",),
+    }
 
 
 def test_each_exit_code_has_its_row() -> None:

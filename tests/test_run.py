@@ -78,6 +78,16 @@ def test_every_seed_and_teacher_has_a_record_that_reads_back(finished):
         assert record.mean_score("validation") == pytest.approx(best["mean_score"])
 
 
+def test_the_operations_of_a_pass_are_the_networks_own(finished):
+    """Of a student, those of its widest layers are a lower bound; every seed has the same network and the same rows."""
+    near, records, _ = finished
+    one, other, bert, net = records
+    assert one.flops == other.flops is not None
+    matrices = [w for w in weights(run_folder(near) / "seed0").values() if w.ndim == 2]
+    assert one.flops > 2 * sum(w.shape[0] * w.shape[1] for w in matrices if w.shape[0] < 50)  # no embeddings
+    assert bert.flops is not None and net.flops is not None and len({one.flops, bert.flops, net.flops}) == 3
+
+
 def test_every_row_is_accounted_for(finished):
     _, records, _ = finished
     for record in records:

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmkd.data.batches import load, reading_rows, to_device
 from mmkd.data.corpus import Corpus
-from mmkd.types import Outputs
+from mmkd.types import Batch, Outputs
 from mmkd.watch.flops import FlopCount
 
 BATCH = 64
@@ -28,6 +28,27 @@ class Passes:
     seconds: float | None
     flops: float
     outputs: Outputs
+
+
+@torch.no_grad()
+def flops_of(network: nn.Module, corpus: Corpus, device: torch.device) -> float:
+    """Operations of a forward pass over the batch of middle length, per row; the network is left in evaluation mode.
+
+    What was compiled runs as it was written: operations inside compiled code are not seen.
+    """
+    network.eval()
+    order = reading_rows(corpus.words(), BATCH)
+    with torch.compiler.set_stance("force_eager"):
+        return _counted(network, to_device(corpus.batch(order[len(order) // 2]), device))[0]
+
+
+def _counted(network: nn.Module, batch: Batch) -> tuple[float, Outputs]:
+    """(operations of a row, outputs)."""
+    with FlopCount() as count:
+        count.begin("pass")
+        outputs: Outputs = network(batch)
+        count.begin("")
+    return count.flops["pass"] / len(batch.ids), outputs
 
 
 @torch.no_grad()
@@ -48,11 +69,7 @@ def try_passes(
     middles = (np.arange(TRIED) + 0.5) / TRIED * len(order)
     chosen = [order[i] for i in np.unique(middles.astype(int))]
     middle = to_device(corpus.batch(chosen[len(chosen) // 2]), device)
-    with FlopCount() as count:
-        count.begin("pass")
-        outputs: Outputs = network(middle)  # warms up, too
-        count.begin("")
-    flops = count.flops["pass"] / len(middle.ids)
+    flops, outputs = _counted(network, middle)  # warms up, too
     if not timed:
         return Passes(None, flops, outputs)
     started = time.perf_counter()

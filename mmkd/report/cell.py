@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import fsum
 from statistics import fmean
+from typing import TypeGuard
 
 from mmkd.record import RunRecord, Score
 from mmkd.report.error import ReportError
 from mmkd.report.statistics import Summary, summary
 from mmkd.report.table_file import MEAN_SCORE, CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn
+from mmkd.report.variants import rests_on, value_text
 
 
 class MissingNumber(Exception):
@@ -21,37 +24,41 @@ class Cell:
     """One cell. values: seed -> number in the record's own unit; a ceiling has one value and no seed.
 
     summary: of the values; None where the cell is missing, for the reason `missing`.
-    sources: the records it rests on, by their names in the ledger. best: the column's best among the students.
+    sources: the records it rests on, by their names in the ledger. fill: the command that makes the runs it lacks.
+    best, second: the column's best and second best among the students. significant: differs from the baseline, by the
+    corrected p of its paired test. delta: mean difference to the baseline, over the seeds that both have.
     """
 
     values: dict[int | None, float]
     summary: Summary | None
     missing: str | None
     sources: tuple[str, ...]
+    fill: str | None = None
     best: bool = False
+    second: bool = False
+    significant: bool = False
+    delta: float | None = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a cell asks of its records. primary: task -> first metric, over all records of the table."""
+    """What a cell asks of its records.
+
+    primary: task -> first metric, over all records of the table. lacking: the seeds that the table wants and that have
+    no record. fill: the command that makes the runs that the row lacks.
+    """
 
     row: RunRow | CeilingRow
     shows: ScoreColumn | ValueColumn
     file: TableFile
     primary: dict[str, str]
-
-
-def rests_on(row: RunRow | CeilingRow, record_name: str) -> bool:
-    """Whether a row rests on the record of that name in the ledger: the runs of its network, or any for a ceiling."""
-    if isinstance(row, CeilingRow):
-        return record_name.startswith(f"{row.experiment}/")
-    who = row.role if row.teacher is None else f"{row.role}-{row.teacher}"
-    return record_name.rpartition("-seed")[0] == f"{row.experiment}/{who}"
+    lacking: tuple[int, ...]
+    fill: str
 
 
 def records_of(row: RunRow | CeilingRow, records: Iterable[RunRecord]) -> list[RunRecord]:
     """The records that a row rests on, sorted by seed."""
-    found = [record for record in records if rests_on(row, record.file_name)]
+    found = [record for record in records if rests_on(row, record)]
     return sorted(found, key=lambda record: (record.seed, record.file_name))
 
 
@@ -75,8 +82,10 @@ def make_cell(question: Question, records: list[RunRecord]) -> Cell:
     """
     sources = tuple(record.file_name for record in records)
     row = question.row
+    absent = _absent(question, records)
+    if absent is not None:
+        return Cell({}, None, absent, sources, question.fill)
     try:
-        _check_present(row, records, question.file)
         values: dict[int | None, float]
         if isinstance(row, CeilingRow):
             values = {None: _ceiling(row, question, records)}
@@ -87,17 +96,21 @@ def make_cell(question: Question, records: list[RunRecord]) -> Cell:
     return Cell(values, summary(list(values.values())), None, sources)
 
 
-def _check_present(row: RunRow | CeilingRow, records: list[RunRecord], file: TableFile) -> None:
-    command = f"make it with `mmkd run experiments/{row.experiment}.yaml`"
+def _absent(question: Question, records: list[RunRecord]) -> str | None:
+    """Which runs the row lacks, and the command that makes them; None where it lacks none."""
+    row = question.row
+    where = "".join(f", `{key}` {value_text(value)}" for key, value in row.where.items()) if _runs(row) else ""
+    command = f"of experiment `{row.experiment}`{where}: make it with `{question.fill}`"
     if not records:
-        what = f" of teacher `{row.teacher}`" if isinstance(row, RunRow) and row.teacher else ""
-        raise MissingNumber(f"no record{what} of experiment `{row.experiment}`: {command}")
-    if isinstance(row, RunRow) and row.role == "student" and file.seeds is not None:
-        found = [record.seed for record in records]
-        lacking = [seed for seed in file.seeds if seed not in found]
-        if lacking:
-            listed = ", ".join(map(str, lacking))
-            raise MissingNumber(f"no record of seed {listed} of experiment `{row.experiment}`: {command}")
+        what = f" of teacher `{row.teacher}`" if _runs(row) and row.teacher else ""
+        return f"no record{what} {command}"
+    if question.lacking:
+        return f"no record of seed {', '.join(map(str, question.lacking))} {command}"
+    return None
+
+
+def _runs(row: RunRow | CeilingRow) -> TypeGuard[RunRow]:
+    return isinstance(row, RunRow)
 
 
 def _number(question: Question, record: RunRecord) -> float:
@@ -110,8 +123,14 @@ def _number(question: Question, record: RunRecord) -> float:
         if record.trained_parameters is None:
             raise MissingNumber(f"no number of trained parameters in `{record.file_name}`")
         return float(record.trained_parameters)
+    if shows.value == "flops":
+        if record.flops is None:
+            raise MissingNumber(f"no number of operations in `{record.file_name}`")
+        return record.flops
     if shows.value == "peak_memory":
         return float(record.peak_memory)
+    if shows.value == "seconds":
+        return fsum(record.seconds.values())
     phase = shows.value.removeprefix("seconds.")
     if phase not in record.seconds:
         raise MissingNumber(f"no time of phase `{phase}` in `{record.file_name}`; it has {', '.join(record.seconds)}")

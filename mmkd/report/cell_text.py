@@ -7,10 +7,14 @@ from mmkd.report.table import Column, Row
 from mmkd.report.table_file import ScoreColumn
 
 MISSING = "\N{EN DASH}"
+DAGGER = "\N{DAGGER}"
+ARROWS = {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}"}
 
 
 def heading(column: Column) -> str:
-    """A column's label, with its unit where it is no score."""
+    """A column's label, with an arrow to where a score is better, and the unit of what is no score."""
+    if column.direction is not None:
+        return f"{column.label} {ARROWS[column.direction]}"
     if isinstance(column.shows, ScoreColumn) or unit(column) == "":
         return column.label
     return f"{column.label} ({unit(column)})"
@@ -21,7 +25,9 @@ def unit(column: Column) -> str:
     shows = column.shows
     if isinstance(shows, ScoreColumn):
         return "%" if shows.unit == "%" else ""
-    return shows.unit or {"parameters": "", "trained_parameters": "", "peak_memory": "MiB"}.get(shows.value, "s")
+    if shows.unit is not None:
+        return shows.unit
+    return {"peak_memory": "MiB"}.get(shows.value, "s") if shows.is_measured else ""
 
 
 def number_text(number: float, column: Column, sign: bool = False) -> str:
@@ -49,6 +55,12 @@ def cell_text(cell: Cell, column: Column) -> str:
     if cell.summary.std is None or not varies:
         return mean
     return f"{mean} ± {number_text(cell.summary.std, column)}"
+
+
+def after_text(cell: Cell, column: Column) -> str:
+    """What stands behind the number: the mark of a significant difference, and the difference."""
+    mark = DAGGER if cell.significant else ""
+    return mark if cell.delta is None else f"{mark} ({number_text(cell.delta, column, sign=True)})"
 
 
 def runs_text(row: Row) -> str:

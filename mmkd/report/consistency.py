@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
 
-from mmkd.record import Direction, RunRecord
-from mmkd.report.cell import rests_on, score_of, score_paths
+from mmkd.record import Direction, RunRecord, decisive
+from mmkd.report.cell import score_of, score_paths
 from mmkd.report.error import ReportError
 from mmkd.report.table_file import MEAN_SCORE, ScoreColumn, TableFile, ValueColumn
+from mmkd.report.variants import VariantRecord, keys_of, rests_on, value_of, value_text
 
 
 def check_experiments(used: list[RunRecord], file: TableFile, name: str) -> None:
-    """Refuse two records of one name, and one experiment name for two experiments.
+    """Refuse two records of one run, and one experiment name for two experiments that are no variants of it.
 
     Raises ReportError.
     """
@@ -22,6 +25,8 @@ def check_experiments(used: list[RunRecord], file: TableFile, name: str) -> None
         if record.file_name in by_name:
             raise ReportError(f"{where}: found two records {record.file_name}, expected one; remove one of them")
         by_name[record.file_name] = record
+        if isinstance(record, VariantRecord):
+            continue
         other = first.setdefault(record.name, record)
         if other.experiment_hash != record.experiment_hash:
             raise ReportError(
@@ -32,12 +37,23 @@ def check_experiments(used: list[RunRecord], file: TableFile, name: str) -> None
 
 
 def check_row(records: list[RunRecord], where: str) -> None:
-    """Refuse data sets or selection rules that differ among the runs of one network.
+    """Refuse variants, data sets or selection rules that differ among the runs of one network, and a run found twice.
 
     Raises ReportError.
     """
+    for record, following in pairwise(records):
+        if record.seed == following.seed and record.experiment_hash == following.experiment_hash:
+            raise ReportError(
+                f"{where}: found two records of seed {record.seed}, {record.file_name} and {following.file_name}; "
+                "expected one; remove one of them"
+            )
     for record in records[1:]:
         first = records[0]
+        if record.experiment_hash != first.experiment_hash:
+            raise ReportError(
+                f"{where}: several experiments fit: {first.file_name} and {record.file_name} differ in "
+                f"{differing(first.experiment, record.experiment)}; expected one; the row's `where` says which"
+            )
         if record.data != first.data:
             raise ReportError(
                 f"{where}: mixed data: {first.file_name} ran on {data_in_words(first)}, {record.file_name} on "
@@ -48,6 +64,17 @@ def check_row(records: list[RunRecord], where: str) -> None:
                 f"{where}: mixed selection: {first.file_name} was selected on {selection_in_words(first)}, "
                 f"{record.file_name} on {selection_in_words(record)}; expected one rule; run both again with one"
             )
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The keys in which two resolved experiments differ, with both values; only the innermost ones."""
+    keys = dict.fromkeys((*keys_of(decisive(one)), *keys_of(decisive(other))))
+    found = []
+    for key in keys:
+        here, there = value_of(one, key), value_of(other, key)
+        if here != there and not (isinstance(here, dict) and isinstance(there, dict)):
+            found.append(f"`{key}` ({value_text(here)} and {value_text(there)})")
+    return ", ".join(found) or "nothing that their records tell"
 
 
 def selection_in_words(record: RunRecord) -> str:
@@ -102,4 +129,4 @@ def common_direction(
 
 
 def _rows_on(record: RunRecord, file: TableFile) -> str:
-    return ", ".join(label for label, row in file.rows.items() if rests_on(row, record.file_name))
+    return ", ".join(label for label, row in file.rows.items() if rests_on(row, record))

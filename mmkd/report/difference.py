@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from html import unescape
 
 Places = dict[tuple[str, str], str]
 """(row label, column label) -> the text that stands there."""
@@ -21,26 +22,43 @@ class Parsed:
     lines: list[tuple[int, str]]
 
 
-def differences(name: str, stored: str, expected: str) -> list[str]:
-    """One line for each difference of a generated file, named by its suffix; empty when the texts are equal."""
+def differences(name: str, stored: str, expected: str, sources: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line for each difference of a generated file, named by its suffix; empty when the texts are equal.
+
+    sources: row label, as the format writes it -> the records that the row rests on, which are named with its cells.
+    """
     if stored == expected:
         return []
     parse = PARSERS[name.rpartition(".")[2]]
     there, follows = parse(stored), parse(expected)
-    found = [*_cells(name, there.cells, follows.cells), *_lines(name, there.lines, follows.lines)]
+    cells = [*_cells(there.cells, follows.cells), *_order(there.cells, follows.cells)]
+    rests = {row: f"; on {', '.join(names)}" for row, names in sources.items() if names}
+    found = [f"{name}: {line}{rests.get(row, '')}" for row, line in cells]
+    found += _lines(name, there.lines, follows.lines)
     return found or [_first_line(name, stored, expected)]
 
 
-def _cells(name: str, there: Places, follows: Places) -> Iterator[str]:
+def _cells(there: Places, follows: Places) -> Iterator[tuple[str, str]]:
+    """(row, what is wrong with a cell of it)."""
     for (row, column), text in follows.items():
-        where = f"{name}: row {row}, column {column}"
+        where = f"row {row}, column {column}"
         if (row, column) not in there:
-            yield f"{where}: is not there, but {_shown(text)} follows from the records"
+            yield row, f"{where}: is not there, but {_shown(text)} follows from the records"
         elif there[row, column] != text:
-            yield f"{where}: found {_shown(there[row, column])}, but {_shown(text)} follows from the records"
+            yield row, f"{where}: found {_shown(there[row, column])}, but {_shown(text)} follows from the records"
     for (row, column), text in there.items():
         if (row, column) not in follows:
-            yield f"{name}: row {row}, column {column}: found {_shown(text)}, which does not follow from the records"
+            yield row, f"row {row}, column {column}: found {_shown(text)}, which does not follow from the records"
+
+
+def _order(there: Places, follows: Places) -> Iterator[tuple[str, str]]:
+    """The first row that stands in another's place."""
+    rows, expected = (list(dict.fromkeys(row for row, _ in places)) for places in (there, follows))
+    if sorted(rows) == sorted(expected):
+        for row, other in zip(rows, expected, strict=True):
+            if row != other:
+                yield row, f"row {row}, every column: stands where row {other} follows from the records"
+                return
 
 
 def _lines(name: str, there: list[tuple[int, str]], follows: list[tuple[int, str]]) -> Iterator[str]:
@@ -90,13 +108,22 @@ def _parse_latex(text: str) -> Parsed:
     return _parse_grid(text, split)
 
 
+def _parse_html(text: str) -> Parsed:
+    def split(line: str) -> list[str] | None:
+        if not line.startswith("<tr>"):
+            return None
+        return [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)]
+
+    return _parse_grid(text, split)
+
+
 def _parse_grid(text: str, split: Callable[[str], list[str] | None]) -> Parsed:
     """Lines that split into cells; the first of them is the header, and the first cell of each its row's label."""
     parsed = Parsed({}, [])
     header: list[str] | None = None
     for number, line in enumerate(text.splitlines(), 1):
         cells = split(line)
-        if cells is None:
+        if cells is None or len(cells) < 2:
             parsed.lines.append((number, line))
         elif header is None:
             header = cells
@@ -109,7 +136,7 @@ def _parse_grid(text: str, split: Callable[[str], list[str] | None]) -> Parsed:
 
 def _parse_csv(text: str) -> Parsed:
     parsed = Parsed({}, [])
-    lines = list(csv.reader(io.StringIO(text)))
+    lines = list(csv.reader(io.StringIO(text, newline="")))
     header = lines[0] if lines else []
     parsed.lines.append((1, ",".join(header)))
     for cells in lines[1:]:
@@ -120,4 +147,9 @@ def _parse_csv(text: str) -> Parsed:
     return parsed
 
 
-PARSERS: dict[str, Callable[[str], Parsed]] = {"md": _parse_markdown, "tex": _parse_latex, "csv": _parse_csv}
+PARSERS: dict[str, Callable[[str], Parsed]] = {
+    "md": _parse_markdown,
+    "tex": _parse_latex,
+    "csv": _parse_csv,
+    "html": _parse_html,
+}

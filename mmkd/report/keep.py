@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
+from dataclasses import replace as replaced
 from pathlib import Path
 
+from mmkd.record import RunRecord
 from mmkd.report.error import ReportError
-from mmkd.report.records import StoredRecord, find_runs, ledger_predictions, untracked_code
+from mmkd.report.records import (
+    StoredRecord,
+    find_records,
+    find_runs,
+    ledger_predictions,
+    untracked_code,
+    variant_of,
+)
+from mmkd.report.variants import VariantRecord
 
 
 def keep(
@@ -16,14 +26,20 @@ def keep(
     names: Collection[str] | None = None,
     allow_dirty: bool = False,
     replace: bool = False,
+    variants: bool = False,
 ) -> list[Path]:
     """Copy records, with their predictions, into the ledger; give back the ledger's paths of those that are new there.
 
     names: of experiments; None keeps all. allow_dirty: also code that no commit holds. replace: overwrite a different
-    record of the same name. Either every record is copied, or none.
+    record of the same name. variants: also runs of other values of the experiments' keys, each in a folder of its own;
+    the name's own place stays with the experiment that the ledger has there. Either every record is copied, or none.
     Raises ReportError with one line for each record that is refused, or name that has no record.
     """
     runs = find_runs(runs_folder)
+    if variants:
+        runs = _in_their_places(runs, records_folder)
+    else:
+        runs = [each for each in runs if not isinstance(each.record, VariantRecord)]
     problems = []
     if names is not None:
         known = {each.record.name for each in runs if each.record is not None}
@@ -36,6 +52,22 @@ def keep(
     if problems:
         raise ReportError("\n".join(problems))
     return [records_folder / each.name for each in runs if _copy(each, records_folder / each.name)]
+
+
+def _in_their_places(runs: list[StoredRecord], records_folder: Path) -> list[StoredRecord]:
+    """Runs of the experiment that has a name's own place in the ledger go there, all others into variants' folders."""
+    if not records_folder.is_dir():
+        return runs
+    kept = [each.record for each in find_records(records_folder) if each.record is not None]
+    own = {record.name: record.experiment_hash for record in kept if not isinstance(record, VariantRecord)}
+    placed = []
+    for each in runs:
+        if each.record is not None and each.record.name in own:
+            plain = RunRecord.model_validate(each.record.model_dump())
+            each = replaced(each, record=plain, name=plain.file_name)
+            each = each if plain.experiment_hash == own[plain.name] else variant_of(each)
+        placed.append(each)
+    return placed
 
 
 def _listed(names: set[str]) -> str:

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 
 from mmkd.record import RunRecord
-from mmkd.report.cell import records_of
 from mmkd.report.cell_text import number_text, unit
 from mmkd.report.comparisons import Comparison
 from mmkd.report.consistency import data_in_words, selection_in_words
+from mmkd.report.legend import marks_in_words
 from mmkd.report.statistics import PairedTest
 from mmkd.report.table import Column, Table
 from mmkd.report.table_file import MEAN_SCORE, RunRow, ValueColumn
@@ -47,11 +47,13 @@ def _column(column: Column) -> str:
     if isinstance(shows, ValueColumn):
         shown_in = f", in {unit(column)}" if unit(column) else ""
         phase = shows.value.removeprefix("seconds.")
+        of_phase = "all phases" if phase == "seconds" else f"the phase {phase}"
         meaning = {
             "parameters": "trained weights of the network that is kept",
             "trained_parameters": "weights that learned, low-rank products among them",
+            "flops": "operations of a forward pass per example, a multiply-add counted as two",
             "peak_memory": "largest resident memory",
-        }.get(shows.value, f"wall time of the phase {phase}")
+        }.get(shows.value, f"wall time of {of_phase}")
         return f"{column.label}: `{shows.value}`, {meaning}{shown_in}"
     better = {"maximize": "higher is better", "minimize": "lower is better", None: "no row has it"}[column.direction]
     shown_in = "in %" if unit(column) == "%" else "as recorded"
@@ -64,8 +66,7 @@ def _reading(table: Table) -> list[str]:
         f"split: {table.file.split}; scores are mean ± sample standard deviation (ddof 1) over n runs with different "
         "seeds; one run shows no ±; 95% t-intervals of the means are in the CSV file"
     ]
-    if any(cell.best for row in table.rows for cell in row.cells.values()):
-        lines.append("bold: the best student of a score column, by unrounded means")
+    lines += marks_in_words(table)
     lines += _by_rows(table, "selection: the epoch was chosen on", selection_in_words)
     if table.file.split == "test":
         lines += _by_rows(table, "times that a run opened the test split:", lambda record: str(record.test_openings))
@@ -77,7 +78,7 @@ def _opened_again(table: Table) -> list[str]:
     """A line for each row whose runs opened the test split more than once per seed: they may have been chosen by it."""
     lines = []
     for row in table.rows:
-        runs = records_of(row.shows, table.records) if isinstance(row.shows, RunRow) else []
+        runs = row.records if isinstance(row.shows, RunRow) else ()
         often = [f"seed {record.seed}: {record.test_openings} times" for record in runs if record.test_openings > 1]
         if often:
             lines.append(
@@ -127,7 +128,7 @@ def _origin(table: Table) -> list[str]:
     lines = _by_rows(table, "data:", data_in_words)
     lines += _by_rows(table, "code:", _code)
     lines += _by_rows(table, "packages:", _packages)
-    if any(isinstance(c.shows, ValueColumn) and not c.shows.value.endswith("parameters") for c in table.columns):
+    if any(isinstance(column.shows, ValueColumn) and column.shows.is_measured for column in table.columns):
         lines += _by_rows(table, "measured on", _machine)
     digests = "\n".join(record.digest for record in table.records)
     count = len(table.records)
@@ -139,7 +140,7 @@ def _by_rows(table: Table, start: str, words: Callable[[RunRecord], str]) -> lis
     """One line where all runs agree; else one line for each wording, with the rows that it holds for."""
     rows_of: dict[str, list[str]] = {}
     for row in table.rows:
-        runs = records_of(row.shows, table.records) if isinstance(row.shows, RunRow) else []
+        runs = row.records if isinstance(row.shows, RunRow) else ()
         for wording in dict.fromkeys(map(words, runs)):
             rows_of.setdefault(wording, []).append(row.label)
     if len(rows_of) <= 1:

@@ -1,5 +1,8 @@
 """Finds run records: in the scratch runs (`record.json`), or in the ledger (one file per experiment, role and seed).
 
+Of one experiment name there may be several resolved experiments, of runs with overrides: one of them has the name's
+own place in the ledger, the others are variants, each in a folder below it. Of scratch runs, the latest has it.
+
 A record is trusted when it stands as the run wrote it: its own sha256, the text of the file to the letter, its place in
 the ledger, and the sha256 of the predictions beside it.
 """
@@ -18,6 +21,7 @@ from pydantic import ValidationError
 
 from mmkd.record import RecordError, RunRecord, digest_of
 from mmkd.report.error import ReportError
+from mmkd.report.variants import VariantRecord, as_variant
 
 SCRATCH_NAME = "record.json"
 SCRATCH_PREDICTIONS = "predictions.parquet"
@@ -53,7 +57,7 @@ def ledger_predictions(path: Path) -> Path:
 
 
 def load_records(folder: Path) -> list[RunRecord]:
-    """All records below a folder of scratch runs or a ledger, sorted by their names in the ledger.
+    """All records below a folder of scratch runs or a ledger, variants too, sorted by their names in the ledger.
 
     Raises ReportError where the folder is absent, RecordError with a line for each record that cannot be trusted.
     """
@@ -80,7 +84,8 @@ def find_records(folder: Path) -> list[StoredRecord]:
 def find_runs(runs_folder: Path) -> list[StoredRecord]:
     """The scratch records below a folder; of several of one name, the latest by `created`, which names the others.
 
-    Runs with overrides share the name of their experiment file: those of the latest resolved experiment count.
+    Runs with overrides share the name of their experiment file: those of the latest resolved experiment have the name,
+    the others are variants of it.
     Raises ReportError where the folder is absent.
     """
     if not runs_folder.is_dir():
@@ -93,9 +98,16 @@ def find_runs(runs_folder: Path) -> list[StoredRecord]:
     by_name: dict[str, list[StoredRecord]] = {}
     for each in found:
         if each.record is not None and each.record.experiment_hash != latest[each.record.name].experiment_hash:
-            continue
+            each = variant_of(each)
         by_name.setdefault(each.name, []).append(each)
     return [_latest(by_name[name]) for name in sorted(by_name)]
+
+
+def variant_of(stored: StoredRecord) -> StoredRecord:
+    """The same record file, of a variant of its experiment's name."""
+    assert stored.record is not None
+    record = as_variant(stored.record)
+    return replace(stored, record=record, name=record.file_name)
 
 
 def untracked_code(record: RunRecord) -> str | None:
@@ -131,7 +143,8 @@ def _read(path: Path, ledger_name: str | None) -> StoredRecord:
     try:
         text = path.read_bytes().decode("utf-8")
         content = json.loads(text)
-        record = RunRecord.model_validate(content)
+        variant = ledger_name is not None and ledger_name.count("/") == 2
+        record = (VariantRecord if variant else RunRecord).model_validate(content)
         _created(record)
     except (OSError, ValueError) as error:
         reason = _in_one_line(error)

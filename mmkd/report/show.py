@@ -10,9 +10,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mmkd.record import RunRecord
-from mmkd.report.cell_text import cell_text, heading, runs_text
+from mmkd.report.cell import Cell
+from mmkd.report.cell_text import after_text, cell_text, heading, runs_text
 from mmkd.report.notes import notes
-from mmkd.report.table import Table
+from mmkd.report.table import Column, Table
 
 
 def score_table(records: Sequence[RunRecord], split: str = "test") -> Grid:
@@ -31,6 +32,11 @@ def score_table(records: Sequence[RunRecord], split: str = "test") -> Grid:
     return grid
 
 
+def _shown(cell: Cell, column: Column) -> Text:
+    style = "bold" if cell.best else "underline" if cell.second else ""
+    return Text.assemble((cell_text(cell, column), style), after_text(cell, column))
+
+
 def print_table(table: Table, console: Console) -> None:
     """Print a table on a rich console; labels are shown as they are, without markup."""
     grid = Grid(title=Text(table.file.title), box=box.SIMPLE_HEAD, title_justify="left")
@@ -38,10 +44,13 @@ def print_table(table: Table, console: Console) -> None:
     for column in table.columns:
         grid.add_column(Text(heading(column)), justify="right")
     grid.add_column("n", justify="right")
-    for row in table.rows:
-        cells = [(row.cells[column.label], column) for column in table.columns]
-        texts = [Text(cell_text(cell, column), style="bold" if cell.best else "") for cell, column in cells]
-        grid.add_row(Text(row.label), *texts, runs_text(row))
+    for title, rows in table.blocks():
+        if title is not None:
+            grid.add_section()
+            grid.add_row(Text(title, style="italic"))
+        for row in rows:
+            cells = [(row.cells[column.label], column) for column in table.columns]
+            grid.add_row(Text(row.label), *(_shown(cell, column) for cell, column in cells), runs_text(row))
     console.print(grid)
     for title, lines in notes(table):
         console.print(Text(title, style="bold"))

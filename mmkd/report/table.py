@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from mmkd.record import Direction, RunRecord
-from mmkd.report.cell import Cell, Question, make_cell, records_of, rests_on
+from mmkd.report.cell import Cell, Question, make_cell, records_of
+from mmkd.report.commands import filling
 from mmkd.report.comparisons import Comparison, compare
 from mmkd.report.consistency import check_experiments, check_row, common_direction, common_primary
 from mmkd.report.error import ReportError
-from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn
+from mmkd.report.ranking import ranked
+from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
+from mmkd.report.variants import expanded, rests_on
+
+SIGNIFICANT = 0.05
+"""Corrected p below which a difference to the baseline has its mark."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. n: its number of runs; None for a ceiling. cells: column label -> cell, in the columns' order."""
+    """One row.
+
+    records: that it rests on, by seed. n: its number of runs; None for a ceiling. cells: column label -> cell, in the
+    columns' order.
+    """
 
     label: str
     shows: RunRow | CeilingRow
+    records: tuple[RunRecord, ...]
     n: int | None
     cells: dict[str, Cell]
 
@@ -39,7 +51,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. records: all that it rests on, sorted by their names in the ledger."""
+    """A table.
+
+    file: with a row for each value of a key that is varied. records: all that it rests on, sorted by their names in the
+    ledger.
+    """
 
     name: str
     file: TableFile
@@ -48,13 +64,23 @@ class Table:
     comparisons: tuple[Comparison, ...]
     records: tuple[RunRecord, ...]
 
+    def blocks(self) -> list[tuple[str | None, list[Row]]]:
+        """(heading, rows), in the order shown; the rows of no group have no heading and come first."""
+        rows = {row.label: row for row in self.rows}
+        return [(heading, [rows[label] for label in labels]) for heading, labels in self.file.blocks()]
+
 
 def build_table(records: Sequence[RunRecord], file: TableFile, name: str) -> Table:
     """The table `name` that follows from the records; records of experiments that it does not show are left out.
 
     Raises ReportError, with row, column and records, where records cannot stand in one row or under one column.
     """
-    used = [each for each in records if any(rests_on(row, each.file_name) for row in file.rows.values())]
+    try:
+        file = expanded(file, records)
+    except ReportError as error:
+        raise ReportError(f"table {name}, {error}") from error
+    rows_of_file = [row for row in file.rows.values() if isinstance(row, RunRow | CeilingRow)]
+    used = [each for each in records if any(rests_on(row, each) for row in rows_of_file)]
     used.sort(key=lambda record: record.file_name)
     check_experiments(used, file, name)
     primary = common_primary(used, file, name)
@@ -62,44 +88,75 @@ def build_table(records: Sequence[RunRecord], file: TableFile, name: str) -> Tab
         Column(label, shows, common_direction(shows, used, primary, file.split, f"table {name}, column {label}"))
         for label, shows in file.columns.items()
     )
-    rows = [_row(label, used, file, primary, name) for label in file.rows]
+    rows = [_row(label, used, records, file, primary, name) for label in file.rows]
+    comparisons = _compare(rows, file, name)
     for column in columns:
-        rows = _mark_best(rows, column)
-    return Table(name, file, columns, tuple(rows), _compare(rows, file), tuple(used))
+        rows = _with_cells(rows, column.label, _marked(_students(rows, column.label), column, comparisons, file))
+    return Table(name, file, columns, tuple(rows), comparisons, tuple(used))
 
 
-def _row(label: str, used: list[RunRecord], file: TableFile, primary: dict[str, str], name: str) -> Row:
+def _row(
+    label: str,
+    used: list[RunRecord],
+    known: Sequence[RunRecord],
+    file: TableFile,
+    primary: dict[str, str],
+    name: str,
+) -> Row:
     shows = file.rows[label]
+    assert not isinstance(shows, VaryRow)
     found = records_of(shows, used)
+    lacking: tuple[int, ...] = ()
     if isinstance(shows, RunRow):
         check_row(found, f"table {name}, row {label}, every column")
+        if shows.role == "student":
+            lacking = tuple(seed for seed in file.seeds or () if seed not in {record.seed for record in found})
+    fill = filling(shows, found, known, lacking or None)
     cells = {}
     for column, asked in file.columns.items():
         try:
-            cells[column] = make_cell(Question(shows, asked, file, primary), found)
+            cells[column] = make_cell(Question(shows, asked, file, primary, lacking, fill), found)
         except ReportError as error:
             raise ReportError(f"table {name}, row {label}, column {column}: {error}") from error
-    return Row(label, shows, len(found) if isinstance(shows, RunRow) else None, cells)
+    return Row(label, shows, tuple(found), len(found) if isinstance(shows, RunRow) else None, cells)
 
 
-def _mark_best(rows: list[Row], column: Column) -> list[Row]:
-    """Mark the best student of a score column, by unrounded means; all of them where several are equal."""
-    means = [cell.summary.mean for row in rows if row.is_student and (cell := row.cells[column.label]).summary]
-    if not means or column.direction is None:
-        return rows
-    best = max(means) if column.direction == "maximize" else min(means)
-    marked = []
-    for row in rows:
-        cell = row.cells[column.label]
-        if row.is_student and cell.summary is not None and cell.summary.mean == best:
-            row = replace(row, cells=row.cells | {column.label: replace(cell, best=True)})
-        marked.append(row)
-    return marked
+def _students(rows: list[Row], column: str) -> dict[str, Cell]:
+    return {row.label: row.cells[column] for row in rows if row.is_student}
 
 
-def _compare(rows: list[Row], file: TableFile) -> tuple[Comparison, ...]:
+def _with_cells(rows: list[Row], column: str, cells: dict[str, Cell]) -> list[Row]:
+    return [replace(row, cells=row.cells | {column: cells[row.label]}) if row.label in cells else row for row in rows]
+
+
+def _marked(
+    students: dict[str, Cell], column: Column, comparisons: Sequence[Comparison], file: TableFile
+) -> dict[str, Cell]:
+    """The students' cells of one column, with the best, the significant and the differences to the baseline marked."""
+    if column.direction is not None:
+        students = ranked(students, column.direction)
+    for each in comparisons:
+        if each.column == column.label and each.p_holm is not None and each.p_holm < SIGNIFICANT:
+            students[each.row] = replace(students[each.row], significant=True)
+    if file.baseline is not None and file.shows_delta(column.label):
+        base = students[file.baseline].values
+        for label in students.keys() - {file.baseline}:
+            students[label] = replace(students[label], delta=_delta(students[label].values, base))
+    return students
+
+
+def _delta(values: dict[int | None, float], base: dict[int | None, float]) -> float | None:
+    differences = [value - base[seed] for seed, value in values.items() if seed in base]
+    return fmean(differences) if differences else None
+
+
+def _compare(rows: list[Row], file: TableFile, name: str) -> tuple[Comparison, ...]:
     if file.baseline is None:
         return ()
     scores = [label for label, shows in file.columns.items() if isinstance(shows, ScoreColumn)]
     students = {row.label: {label: row.cells[label].values for label in scores} for row in rows if row.is_student}
+    if file.baseline not in students:
+        raise ReportError(
+            f"table {name}, baseline: found no row `{file.baseline}`; expected one of: {', '.join(students)}"
+        )
     return compare(students, file.baseline)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from mmkd.config.experiment import Name
-from mmkd.config.section import Section
+from mmkd.config.problems import did_you_mean
+from mmkd.config.section import Names, Section
 
 Split = Literal["train", "validation", "test"]
 Modality = Literal["text", "image", "both"]
@@ -23,21 +24,53 @@ Digits = Annotated[int, Field(ge=0, le=12)]
 MEAN_SCORE = "mean_score"
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 BYTES = {"MiB": 2.0**20, "GiB": 2.0**30}
-COUNTS = {"k": 1e3, "M": 1e6}
+COUNTS = {"k": 1e3, "M": 1e6, "G": 1e9}
+Key = Annotated[
+    str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", description="A key of the experiment, as on the command line: a.b.c.")
+]
 
 
-class RunRow(Section):
-    """The runs of one network: the student of an experiment, or the teacher `teacher` that it fine-tuned."""
+class _NetworkRow(Section):
+    """One network of an experiment: its student, or the teacher `teacher` that it fine-tuned."""
 
     experiment: Name
     role: Literal["student", "teacher"] = "student"
     teacher: Name | None = None
+    where: dict[Key, Any] = {}
+
+    @property
+    def network(self) -> str:
+        """Which network of the experiment, as records name it."""
+        return self.role if self.teacher is None else f"{self.role}-{self.teacher}"
 
     @model_validator(mode="after")
     def _teacher_is_named(self) -> Self:
         if (self.role == "teacher") != (self.teacher is not None):
             raise ValueError("`role: teacher` goes with `teacher: NAME`, and `teacher` with `role: teacher`")
         return self
+
+
+class RunRow(_NetworkRow):
+    """The runs of one network: the student of an experiment, or the teacher `teacher` that it fine-tuned.
+
+    where: key of the resolved experiment -> value, for runs that share the experiment's name; null is also the value
+    of a key that is not there. Without it the row rests on what the name itself stands for.
+    """
+
+    @property
+    def selects(self) -> bool:
+        """Whether the row asks for values of keys, so that it may rest on a variant of the experiment."""
+        return bool(self.where)
+
+
+class VaryRow(_NetworkRow):
+    """A row for each value that a key has in the records of one experiment name, labelled `LABEL VALUE`.
+
+    vary: the key. where: as in other rows.
+    """
+
+    vary: Key
+    selects: ClassVar[bool] = True
 
 
 class CeilingRow(Section):
@@ -52,28 +85,37 @@ class ScoreColumn(Section):
 
     score: `task.metric`, or `mean_score`, the mean over tasks of each task's first metric.
     unit: `%` shows a fraction times 100; `as recorded` shows it unchanged. digits: decimals; default 1, or 3.
+    delta: show the difference to the baseline too; default: as the table says.
     """
 
     score: Annotated[str, Field(pattern=rf"^({MEAN_SCORE}|[^.\s]+\.[^.\s]+)$")]
     unit: Literal["%", "as recorded"] = "%"
     digits: Digits | None = None
+    delta: bool | None = None
 
 
 class ValueColumn(Section):
     """Another number of the record.
 
-    value: `parameters`, `trained_parameters`, `peak_memory` (bytes) or `seconds.PHASE`. unit: what it is shown in;
-    default: parameters with thousands separated, MiB, s. digits: decimals; default 0 for plain parameters and 1 else.
+    value: `parameters`, `trained_parameters`, `flops` (of a forward pass, per example), `peak_memory` (bytes),
+    `seconds.PHASE`, or `seconds`, those of all phases. unit: what it is shown in; default: plain numbers with thousands
+    separated, MiB, s. digits: decimals; default 0 for plain numbers and 1 else. delta: as in score columns.
     """
 
-    value: Annotated[str, Field(pattern=r"^(parameters|trained_parameters|peak_memory|seconds\.[^.\s]+)$")]
-    unit: Literal["k", "M", "MiB", "GiB", "s", "min", "h"] | None = None
+    value: Annotated[str, Field(pattern=r"^(parameters|trained_parameters|flops|peak_memory|seconds(\.[^.\s]+)?)$")]
+    unit: Literal["k", "M", "G", "MiB", "GiB", "s", "min", "h"] | None = None
     digits: Digits | None = None
+    delta: bool | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the number depends on the machine: a time or a memory."""
+        return self.units is SECONDS or self.units is BYTES
 
     @property
     def units(self) -> dict[str, float]:
         """The units that this value can be shown in, with their size in the record's unit."""
-        return {"parameters": COUNTS, "trained_parameters": COUNTS, "peak_memory": BYTES}.get(self.value, SECONDS)
+        return {"peak_memory": BYTES}.get(self.value, SECONDS if self.value.startswith("seconds") else COUNTS)
 
     @model_validator(mode="after")
     def _unit_fits(self) -> Self:
@@ -83,7 +125,7 @@ class ValueColumn(Section):
 
 
 def _row_kind(row: Any) -> str:
-    return "ceiling row" if _has(row, "ceiling") else "run row"
+    return next((f"{key} row" for key in ("ceiling", "vary") if _has(row, key)), "run row")
 
 
 def _column_kind(column: Any) -> str | None:
@@ -96,7 +138,7 @@ def _has(section: Any, key: str) -> bool:
 
 
 Row = Annotated[
-    Annotated[RunRow, Tag("run row")] | Annotated[CeilingRow, Tag("ceiling row")],
+    Annotated[RunRow, Tag("run row")] | Annotated[VaryRow, Tag("vary row")] | Annotated[CeilingRow, Tag("ceiling row")],
     Discriminator(_row_kind),
 ]
 Column = Annotated[
@@ -114,15 +156,31 @@ class TableFile(Section):
 
     rows, columns: label -> what stands there, in the order shown.
     seeds: the seeds that every student row must have; a row that lacks one is shown as missing.
-    baseline: the student row that every other one is tested against, paired by seed.
+    baseline: the student row that every other one is tested against, paired by seed; of rows that vary a key, one with
+    its value.
+    groups: heading -> labels of rows, which stand below it; rows of no group come first.
+    delta: show the difference to the baseline in every column that does not say otherwise.
     """
 
     title: Label
     split: Split = "test"
     rows: Annotated[dict[Label, Row], Field(min_length=1)]
+    groups: dict[Label, Annotated[Names, Field(min_length=1)]] = {}
     columns: Annotated[dict[Label, Column], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
     baseline: str | None = None
+    delta: bool = False
+
+    def shows_delta(self, column: str) -> bool:
+        """Whether a column shows differences to the baseline."""
+        own = self.columns[column].delta
+        return self.delta if own is None else own
+
+    def blocks(self) -> list[tuple[str | None, tuple[str, ...]]]:
+        """(heading, labels of its rows), in the order shown; the rows of no group have none."""
+        grouped = {label for labels in self.groups.values() for label in labels}
+        first = tuple(label for label in self.rows if label not in grouped)
+        return [*([(None, first)] if first else []), *self.groups.items()]
 
     @field_validator("columns")
     @classmethod
@@ -144,7 +202,32 @@ class TableFile(Section):
         rows = info.data.get("rows")
         if baseline is None or rows is None:
             return baseline
-        students = [label for label, row in rows.items() if isinstance(row, RunRow) and row.role == "student"]
-        if baseline not in students:
-            raise ValueError(f"expected a student row, one of: {', '.join(students)}")
+        students = {label: row for label, row in rows.items() if getattr(row, "role", None) == "student"}
+        varied = any(isinstance(row, VaryRow) and baseline.startswith(f"{label} ") for label, row in students.items())
+        if not varied and not isinstance(students.get(baseline), RunRow):
+            known = [f"{label} VALUE" if isinstance(row, VaryRow) else label for label, row in students.items()]
+            raise ValueError(f"expected a student row, one of: {', '.join(known)}")
         return baseline
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_hold_rows(cls, groups: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        rows = info.data.get("rows")
+        seen: set[str] = set()
+        if rows is None:
+            return groups
+        for heading, labels in groups.items():
+            for label in labels:
+                if label not in rows:
+                    raise ValueError(f"{heading}: found `{label}`, which is no row{did_you_mean(label, rows)}")
+                if label in seen:
+                    raise ValueError(f"{heading}: found `{label}` twice; expected each row in one group")
+                seen.add(label)
+        return groups
+
+    @model_validator(mode="after")
+    def _delta_has_a_baseline(self) -> Self:
+        asked = self.delta or any(column.delta for column in self.columns.values())
+        if asked and self.baseline is None:
+            raise ValueError("`delta` is a difference to the row that `baseline` names; found no baseline")
+        return self

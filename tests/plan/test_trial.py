@@ -16,7 +16,7 @@ from mmkd.data.corpus import Corpus
 from mmkd.losses import supervised
 from mmkd.losses.base import Setting
 from mmkd.objective import Terms
-from mmkd.plan.passes import try_passes
+from mmkd.plan.passes import flops_of, try_passes
 from mmkd.plan.student import memory_of
 from mmkd.plan.trial import Trial, try_training
 from mmkd.train import Players
@@ -147,6 +147,21 @@ def test_passes_read_batches_of_all_lengths_and_count_a_row(tmp_path: Path) -> N
     assert not found.outputs.logits["mood"].requires_grad
     assert try_passes(network, corpus, CPU, False, lambda done, total: None).seconds is None
     assert len(network.calls) == 1 + 6 + 1
+
+
+def test_operations_of_a_row_are_counted_in_one_pass_that_changes_nothing(tmp_path: Path) -> None:
+    corpus = listed_corpus(random_rows(500), tmp_path)
+    network = Linear().train()
+    before, random = network.head.weight.clone(), torch.get_rng_state()
+    assert flops_of(network, corpus, CPU) == flops_of(network, corpus, CPU) == 2 * WIDTH * CLASSES
+    assert network.calls == [(False, 64)] * 2
+    assert torch.equal(network.head.weight, before) and torch.equal(torch.get_rng_state(), random)
+
+
+def test_operations_inside_compiled_code_are_counted_too(tmp_path: Path) -> None:
+    network = Linear()
+    network.head.compile(backend="eager")
+    assert flops_of(network, listed_corpus(random_rows(8), tmp_path), CPU) == 2 * WIDTH * CLASSES
 
 
 def test_memory_is_that_of_a_real_optimizer() -> None:

@@ -42,7 +42,7 @@ def _make_record(
         "code": Code(version="0.1.0", commit="c0ffee" * 6 + "c0ff", diff=None),
         "data": {"market_notes": "da7a" * 16},
         "teachers": {},
-        "packages": {"torch": "2.15.0", "transformers": "5.23.0", "numpy": "2.4.0"},
+        "packages": {"mmkd": "0.1.0", "torch": "2.15.0", "transformers": "5.23.0", "numpy": "2.4.0"},
         "machine": Machine(
             device="cpu", cpu="Example CPU", cpu_features="AVX2", threads=1, platform="Linux", python="3.11.7"
         ),

@@ -55,7 +55,7 @@ def test_markdown_by_hand(table: Table) -> None:
     """Times are 61.5 s and 62.5 s: 1.03 min, with a deviation of 0.0118 min; those of NER are 0.0141 and 0.0283."""
     lines = [re.sub(" +", " ", line) for line in to_markdown(table).splitlines()]
     assert lines[0] == "# Gain of 5% & more"
-    start = lines.index("| | NER_F1 | error | size | M (M) | time (min) | n |")
+    start = lines.index("| | NER_F1 ↑ | error ↓ | size | M (M) | time (min) | n |")
     assert lines[start + 2 : start + 6] == [
         "| text teacher | 90.0 | -0.250 | 1,234,567 | 1.23 | 1.02 | 1 |",
         "| alone\\|50% | 61.0 ± 1.4 | 0.400 ± 0.141 | 1,234,567 | 1.23 | 1.03 ± 0.01 | 2 |",
@@ -135,7 +135,7 @@ def test_the_text_does_not_depend_on_the_order_of_records(table: Table) -> None:
 def test_latex_by_hand(table: Table) -> None:
     lines = to_latex(table).splitlines()
     start = lines.index(r"\midrule")
-    assert lines[start - 1] == r" & NER\_F1 & error & size & M (M) & time (min) & n \\"
+    assert lines[start - 1] == r" & NER\_F1 $\uparrow$ & error $\downarrow$ & size & M (M) & time (min) & n \\"
     assert lines[start + 1 : start + 5] == [
         r"text teacher & 90.0 & $-$0.250 & 1,234,567 & 1.23 & 1.02 & 1 \\",
         r"alone|50\% & 61.0 $\pm$ 1.4 & 0.400 $\pm$ 0.141 & 1,234,567 & 1.23 & 1.03 $\pm$ 0.01 & 2 \\",
@@ -174,7 +174,7 @@ def test_csv_keeps_every_digit(table: Table) -> None:
     assert cell.summary is not None
     assert (float(found["mean"]), float(found["std"])) == (cell.summary.mean, cell.summary.std)
     assert [float(value) for value in found["values"].split()] == [0.70, 0.74]
-    assert (found["seeds"], found["n"], found["best"], found["direction"]) == ("0 1", "2", "best", "maximize")
+    assert (found["seeds"], found["n"], found["rank"], found["direction"]) == ("0 1", "2", "best", "maximize")
     assert float(found["low"]) == pytest.approx(cell.summary.low, rel=1e-8)
     assert float(found["difference"]) == pytest.approx(0.11)
     assert float(found["t"]) == pytest.approx(11)

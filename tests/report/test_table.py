@@ -131,7 +131,8 @@ def test_the_smallest_is_best_where_the_metric_is_minimized(make_record: MakeRec
 def test_missing_experiments_and_seeds_name_the_command(make_record: MakeRecord) -> None:
     found = table([make_record(seed=0)], seeds=[0, 1])
     assert "no record of seed 1 of experiment `quickstart`" in cell(found, "distilled", "NER").missing
-    assert "make it with `mmkd run experiments/alone.yaml`" in cell(found, "alone", "NER").missing
+    assert "make it with `mmkd run experiments/alone.yaml 'seeds=[0,1]'`" in cell(found, "alone", "NER").missing
+    assert "make it with `mmkd run experiments/quickstart.yaml 'seeds=[1]'`" in cell(found, "distilled", "NER").missing
     assert [row.n for row in found.rows] == [0, 1]
     assert cell(table([make_record(seed=0)], seeds=[0]), "distilled", "NER").missing is None
 

@@ -25,7 +25,7 @@ columns:
   size: {value: parameters}
 baseline: alone
 """
-SUFFIXES = (".md", ".tex", ".csv")
+SUFFIXES = (".md", ".tex", ".csv", ".html")
 
 
 @pytest.fixture
@@ -65,7 +65,9 @@ def one(problems: list[str]) -> str:
 
 
 def test_an_untouched_folder_has_no_problems(tables: Path, ledger: Path) -> None:
-    assert sorted(path.name for path in tables.iterdir()) == ["main.csv", "main.md", "main.tex", "main.yaml"]
+    assert sorted(path.name for path in tables.iterdir()) == [
+        f"main.{kind}" for kind in ("csv", "html", "md", "tex", "yaml")
+    ]
     assert check_tables(tables, ledger) == []
 
 
@@ -98,7 +100,7 @@ def test_scratch_runs_give_the_same_tables(
         (".md", "61.0 ± 1.4", "**61.0 ± 1.4**", ": row alone, column NER", "found `**61.0 ± 1.4**`, but `61.0 ± 1.4`"),
         (".md", "| alone ", "| lone ", ": row alone, column NER", "is not there, but `61.0 ± 1.4` follows"),
         (".md", "| alone ", "| lone ", ": row lone, column size", "found `1,234,567`, which does not follow"),
-        (".md", " NER |", " RE |", ": row header, column 2", "found `RE`, but `NER` follows"),
+        (".md", " NER ↑ |", " RE |", ": row header, column 2", "found `RE`, but `NER ↑` follows"),
         (".md", "| best ", "| new | 1 |\n| best ", ": row new, column NER", "found `1`, which does not follow"),
         (".md", "| best  ", "|  best ", ":9", "| best "),
         (".md", "# what", "# which", ":1", "found `# which distillation buys`, but `# what distillation buys` follows"),
@@ -118,7 +120,7 @@ def test_an_edited_table_is_named_by_cell_or_line(
     path = tables / f"main{suffix}"
     edit(path, old, new)
     problems = check_tables(tables, ledger)
-    assert any(problem.startswith(f"{path}{where}: ") and words in problem for problem in problems), problems
+    assert any(problem.startswith(f"{path}{where}") and words in problem for problem in problems), problems
     assert all(problem.startswith(str(path)) for problem in problems)
 
 
@@ -132,7 +134,7 @@ def test_changed_notes_are_named_by_line(tables: Path, ledger: Path) -> None:
 
 def test_only_the_edited_cell_is_named(tables: Path, ledger: Path) -> None:
     edit(tables / "main.md", "61.0 ± 1.4", "61.1 ± 1.4")
-    assert "row alone, column NER: found `61.1 ± 1.4`, but `61.0 ± 1.4` follows" in one(check_tables(tables, ledger))
+    assert "row alone, column NER ↑: found `61.1 ± 1.4`, but `61.0 ± 1.4` follows" in one(check_tables(tables, ledger))
 
 
 @pytest.mark.parametrize(("old", "new"), [('"loss": 0.3', '"loss": 0.4'), ('"peak_memory": 3', '"peak_memory": 4')])
@@ -153,7 +155,7 @@ def test_a_shown_digit_names_the_record_and_the_cells_that_change(tables: Path, 
     problems = check_tables(tables, ledger)
     assert "alone/student-seed0.json: its content does not match" in problems[0]
     assert "on it rest: table main, row alone, columns NER, size" in problems[0]
-    assert any("main.md: row alone, column NER: found `61.0 ± 1.4`, but `56.0 ± 8.5`" in line for line in problems)
+    assert any("main.md: row alone, column NER ↑: found `61.0 ± 1.4`, but `56.0 ± 8.5`" in line for line in problems)
 
 
 def test_a_forged_record_with_a_fresh_digest_changes_its_cells(
@@ -179,7 +181,7 @@ def test_a_deleted_record_is_seen_in_its_cells(tables: Path, ledger: Path) -> No
     for path in (ledger / "alone").iterdir():
         path.unlink()
     problems = check_tables(tables, ledger)
-    assert any("row alone, column NER: found `61.0 ± 1.4`, but `\N{EN DASH}` follows" in line for line in problems)
+    assert any("row alone, column NER ↑: found `61.0 ± 1.4`, but `\N{EN DASH}` follows" in line for line in problems)
 
 
 def test_changed_predictions_name_record_and_cells(tables: Path, ledger: Path) -> None:
