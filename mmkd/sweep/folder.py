@@ -11,10 +11,9 @@ from mmkd.config.experiment import Experiment
 from mmkd.config.sweep_file import Sweep
 from mmkd.errors import MmkdError
 from mmkd.places import Places
-from mmkd.record import hash_of
+from mmkd.record import decisive, hash_of
 from mmkd.sweep.journal import Event, read_journal
 from mmkd.sweep.order import STOP
-from mmkd.write_up import experiment_hash
 
 JOURNAL = "journal.jsonl"
 CHANGES_NOTHING = {"trials", "hours", "gpu_hours", "retry", "hang_minutes", "keep_weights", "per_trial", "node_cache"}
@@ -67,7 +66,7 @@ def header_of(
     """The first line of a journal. parts: what the experiment's numbers depend on, beside its file."""
     plain = sweep.model_dump(mode="json")
     essence = {key: value for key, value in plain.items() if key not in CHANGES_NOTHING}
-    made_from = {"sweep file": hash_of(essence), "experiment": experiment_hash(experiment), **parts}
+    made_from = {"sweep file": hash_of(essence), "experiment": hash_of(decisive(experiment.dump())), **parts}
     about: dict[str, Any] = {"file": file.name, "target": str(target), "overrides": list(fixed)}
     return {
         "event": "begin",
