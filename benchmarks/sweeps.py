@@ -1,7 +1,7 @@
 """What a sweep costs beside its training: `python -m benchmarks.sweeps` (some 15 minutes on 2 cores).
 
 One side by side: 8 small trials of a sweep, and 8 processes `mmkd run` with live teachers, two at a time as the sweep
-has them. Then many tiny trials, for the driver's memory and the disk. All in folders that are thrown away.
+has them; teachers have the shapes of BERT-base and ViT-small, as in the other benchmark, the student is small. Then many tiny trials, for the driver's memory and the disk. All in folders that are thrown away.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ TRIALS = 8
 TEXT = {"model_type": "bert", "num_attention_heads": 4, "max_position_embeddings": 128}
 EXPERIMENT: dict[str, Any] = {
     "name": "small",
-    "data": {"market_notes": {"card": "market_notes", "limit": {"train": 512, "validation": 64, "test": 64}}},
+    "data": {"market_notes": {"card": "market_notes", "limit": {"train": 256, "validation": 64, "test": 64}}},
     "tasks": {"sentiment": {"kind": "classify"}, "ner": {"kind": "tag"}, "risk": {"kind": "ordinal"}},
     "teachers": {
         "text": {
             "kind": "hf_text",
-            "architecture": {**TEXT, "hidden_size": 256, "num_hidden_layers": 6, "intermediate_size": 1024},
+            "architecture": {**TEXT, "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072},
             "vocabulary": 2000,
             "tasks": ["sentiment", "ner", "risk"],
             "finetune": {"epochs": 1},
         },
         "image": {
             "kind": "timm",
-            "model": "resnet18",
+            "model": "vit_small_patch16_224",
             "size": 96,
             "tasks": ["sentiment", "risk"],
             "finetune": {"epochs": 1},
