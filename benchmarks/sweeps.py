@@ -1,7 +1,8 @@
 """What a sweep costs beside its training: `python -m benchmarks.sweeps` (some 15 minutes on 2 cores).
 
 One side by side: 8 small trials of a sweep, and 8 processes `mmkd run` with live teachers, two at a time as the sweep
-has them; teachers have the shapes of BERT-base and ViT-small, as in the other benchmark, the student is small. Then many tiny trials, for the driver's memory and the disk. All in folders that are thrown away.
+has them; teachers have the shapes of BERT-base and ViT-small, as in the other benchmark, the student is small. Then
+many tiny trials, for the driver's memory and the disk. All in folders that are thrown away.
 """
 
 from __future__ import annotations

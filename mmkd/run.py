@@ -42,6 +42,7 @@ from mmkd.student.student import Student
 from mmkd.teach import Prepared, new_student, prepare_all
 from mmkd.teacher_record import record_teacher, unheard_rows
 from mmkd.teachers.base import Speaker
+from mmkd.tracking import FINISHED, tracking
 from mmkd.train import Players, Report, Watch, mix, train
 from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
@@ -286,7 +287,9 @@ def run_seed(
     bar = workspace.follow(f"train seed {seed}")
     views = folder / "views"
     main = accelerator.is_main_process
-    with only_writer(folder.parent, f".{folder.name}.lock") if main else nullcontext():
+    with ExitStack() as held:
+        if main:
+            held.enter_context(only_writer(folder.parent, f".{folder.name}.lock"))
         checkpoints = checkpoints_of(workspace, ready.prepared, folder, seed, start)
         if main and (fresh or not checkpoints.steps()):
             shutil.rmtree(folder, ignore_errors=True)
@@ -295,6 +298,14 @@ def run_seed(
         if experiment.train.compile:
             student.compile_encoders()
         keeper = Keeper(checkpoints, experiment.train.checkpoint, accelerator, workspace.say)
+        service = experiment.track if main else None
+        own = (experiment.name, folder, workspace.places.root, experiment.dump(), workspace.say)
+        tracked = held.enter_context(tracking(service, *own))
+
+        def told(entry: dict[str, Any]) -> bool:
+            tracked.log(entry)
+            return report(entry)
+
         with saves_when_asked(), _watch(profile and main, ready, folder) as watch:
             trained = train(
                 players,
@@ -305,7 +316,7 @@ def run_seed(
                 accelerator,
                 folder / "logs",
                 experiment.mixing,
-                report,
+                told,
                 bar,
                 watch,
                 new_words=experiment.new_words,
@@ -330,6 +341,7 @@ def run_seed(
             seconds = ready.seconds | clock.laps
             record = write_up(ready.workspace, identities(ready.prepared), made, folder, command, seconds)
             checkpoints.remove()
+            tracked.end(FINISHED, record)
             return record
 
 

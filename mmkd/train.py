@@ -36,6 +36,7 @@ from mmkd.processes import average_over_processes, is_read_again, share_of, told
 from mmkd.sums import Sums
 from mmkd.tasks.base import Task
 from mmkd.teachers.base import Speaker
+from mmkd.tracking import numbers_of
 from mmkd.weighting.base import Weighting
 
 Report = Callable[[dict[str, Any]], bool]
@@ -242,11 +243,5 @@ def log(writer: SummaryWriter | None, entry: Mapping[str, Any]) -> None:
     """Write an epoch's numbers for TensorBoard."""
     if writer is None:
         return
-    epoch = entry["epoch"]
-    writer.add_scalar("validation/mean_score", entry["mean_score"], epoch)
-    for task, metrics in entry["validation"].items():
-        for metric, value in metrics.items():
-            writer.add_scalar(f"validation/{task}.{metric}", value, epoch)
-    for sort, numbers in {"terms": entry["terms"], "weights": entry["weights"], **entry["diagnostics"]}.items():
-        for name, value in numbers.items():
-            writer.add_scalar(f"{sort}/{name}", value, epoch)
+    for tag, value in numbers_of(entry).items():
+        writer.add_scalar(tag, value, entry["epoch"])

@@ -44,7 +44,7 @@ LAYERS = (
     *("weighting", "environment", "looks", "mixup", "objective", "adversarial", "passes"),
     *("diagnostics", "changing", "averaging", "sums", "learning"),
     *("evaluate", "lessons", "processes", "culprit", "finite", "keeper"),
-    *("watch", "train", "workspace", "teacher_identity", "teach", "preflight", "speakers", "plan"),
+    *("watch", "tracking", "train", "workspace", "teacher_identity", "teach", "preflight", "speakers", "plan"),
     *("report", "write_up", "continuing", "teacher_record", "run", "soup", "verify", "deep_check", "sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli", "__main__"),
 )

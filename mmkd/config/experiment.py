@@ -15,6 +15,7 @@ from mmkd.config.mixing import Mixing, Size
 from mmkd.config.mixup import Mixup
 from mmkd.config.plugin_base import LossConfig, Modality, TaskConfig, TeacherConfig, WeightingConfig
 from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from mmkd.config.track import Track
 
 PLUGIN_MAPS = ("tasks", "teachers", "losses")
 """Sections of the experiment that map a name to a plug-in; each is also the name of the plug-ins' folder."""
@@ -190,6 +191,7 @@ class Experiment(Section):
     """One experiment, as `mmkd run` carries it out for each of its seeds.
 
     mixing: how often the rows of each data set are read. augment: views of the training rows; null: the rows alone.
+    track: a service that shows runs, beside TensorBoard's files; it changes no number.
     """
 
     name: Name
@@ -203,6 +205,7 @@ class Experiment(Section):
     losses: Annotated[dict[Name, SerializeAsAny[LossConfig]], Field(min_length=1)]
     weighting: SerializeAsAny[WeightingConfig]
     train: Train = Train()
+    track: Track | None = None
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
 
     @property

@@ -25,6 +25,7 @@ from mmkd.config.plain_words import problems_of
 from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig, WeightingConfig
 from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_mean, listed, shown
 from mmkd.config.section import Plugin, Section
+from mmkd.config.track import not_installed
 from mmkd.config.yaml_tree import Node, as_tree
 
 ProblemAt = Callable[[KeyPath, str], Problem]
@@ -58,6 +59,8 @@ def load(
     root, problems = read_document(path, overrides)
     experiment, parts = _validate(root, problems)
     problems += check_files(parts, Path(path).parent)
+    if experiment is not None and experiment.track is not None and (absent := not_installed(experiment.track)):
+        problems.append(parts.problem(("track", "kind"), absent))
     if read_cards is not None:
         cards, unread = read_cards(parts.data, Path(path), parts.problem)
         problems += [*unread, *check_cards(parts, cards)]
