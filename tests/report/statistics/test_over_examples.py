@@ -73,7 +73,7 @@ def test_the_difference_is_that_of_the_metric():
 
 
 def test_resamples_by_a_walk_over_all_of_them():
-    """The quantiles of the differences of all N^N resamples, which have atoms: a level apart on each side bounds them."""
+    """Quantiles of the differences of all N^N resamples, which have atoms: those of levels beside it are bounds."""
     generator = np.random.default_rng(2)
     for _ in range(60):
         n = int(generator.integers(2, 6))

@@ -82,7 +82,7 @@ def test_sign_flips_agree_with_scipy():
 @pytest.mark.parametrize("test", [sign_flip, signed_rank])
 @pytest.mark.parametrize("sizes", [[1.0, 2.0, 4.0, 8.0, 16.0], [1.0, 1.0, 2.0, 2.0], [0.0, 3.0, 0.0, 5.0, 7.0]])
 def test_under_the_null_p_is_never_too_small(test: Callable[..., SignTest], sizes: list[float]):
-    """Over all signs of the same sizes: p is at most x in at most a share x of cases, and just so where p is attained."""
+    """Over all signs of the same sizes: p is at most x in just a share x of the cases, where x is attained."""
     found = [
         test([s * size for s, size in zip(flip, sizes, strict=True)], [0.0] * len(sizes)).p
         for flip in itertools.product((1, -1), repeat=len(sizes))
@@ -166,7 +166,7 @@ def test_the_same_seed_gives_the_same_p():
 
 
 def test_many_pairs_without_a_generator_are_refused():
-    with pytest.raises(ValueError, match="21 differences other than 0: above 20 .* expected numpy.random.default_rng"):
+    with pytest.raises(ValueError, match=r"21 differences other than 0: above 20 .* expected numpy.random.default_rng"):
         sign_flip([1.0] * 21, [0.0] * 21)
 
 
