@@ -16,9 +16,7 @@ from mmkd.config.plugin_base import TaskConfig
 from mmkd.record import Score
 from mmkd.tasks import base
 from mmkd.tasks._cross_entropy import mean_cross_entropy
-
-Span = tuple[str, int, int]
-"""An entity: type, first word, and the word after its last."""
+from mmkd.tasks._spans import Span, spans
 
 
 class Config(TaskConfig):
@@ -87,19 +85,6 @@ class Task(base.Task):
     def _all_spans(self, sequences: Sequence[np.ndarray]) -> set[tuple[int, Span]]:
         named = ([self.labels[index] for index in sequence] for sequence in sequences)
         return {(place, span) for place, tags in enumerate(named) for span in spans(tags)}
-
-
-def spans(tags: Sequence[str]) -> list[Span]:
-    """Entities of one sequence of BIO labels, read strictly as IOB2, in order."""
-    found: list[Span] = []
-    start, kind = 0, ""  # kind "" stands for: no entity is open
-    for place, tag in enumerate((*tags, "O")):
-        if kind and tag != f"I-{kind}":
-            found.append((kind, start, place))
-            kind = ""
-        if tag.startswith("B-"):
-            start, kind = place, tag[2:]
-    return found
 
 
 def _ratio(part: int, whole: int) -> float:

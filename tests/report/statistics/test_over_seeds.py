@@ -20,6 +20,7 @@ def test_summary_agrees_with_numpy_and_scipy() -> None:
     assert found.n == 4
     assert found.mean == pytest.approx(np.mean(VALUES), rel=1e-14)
     assert found.std == pytest.approx(np.std(VALUES, ddof=1), rel=1e-14)
+    assert found.median == np.median(VALUES)
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from mmkd.report.statistics.values import check_pairs, check_values, rounding
 
 CONFIDENCE = 0.95
 
@@ -25,6 +26,7 @@ class Summary:
 
     n: int
     mean: float
+    median: float
     std: float | None
     low: float | None
     high: float | None
@@ -51,15 +53,13 @@ def summary(values: Sequence[float]) -> Summary:
 
     Raises ValueError for no values, or one that is not finite.
     """
-    _check_finite(values)
-    if not values:
-        raise ValueError("no values to summarise: expected at least one")
-    n, mean = len(values), statistics.fmean(values)
+    check_values(values)
+    n, mean, median = len(values), statistics.fmean(values), statistics.median(values)
     if n == 1:
-        return Summary(n=1, mean=mean, std=None, low=None, high=None)
+        return Summary(n=1, mean=mean, median=median, std=None, low=None, high=None)
     std = statistics.stdev(values)
     margin = _margin(std, n)
-    return Summary(n=n, mean=mean, std=std, low=mean - margin, high=mean + margin)
+    return Summary(n=n, mean=mean, median=median, std=std, low=mean - margin, high=mean + margin)
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> PairedTest | None:
@@ -67,17 +67,14 @@ def paired_t(a: Sequence[float], b: Sequence[float]) -> PairedTest | None:
 
     Raises ValueError for unequal lengths, or a value that is not finite.
     """
-    if len(a) != len(b):
-        raise ValueError(f"paired values: found {len(a)} and {len(b)}, expected as many of each")
-    _check_finite([*a, *b])
+    check_pairs(a, b, least=0)
     n = len(a)
     if n < 2:
         return None
     differences = [left - right for left, right in zip(a, b, strict=True)]
     mean = statistics.fmean(differences)
-    # 0.3 - 0.2 and 0.2 - 0.1 differ by rounding alone; a t computed from that would be huge and mean nothing.
-    rounding = 4 * sys.float_info.epsilon * max(map(abs, [*a, *b]))
-    if max(differences) - min(differences) <= rounding:
+    # A t computed from a spread that is rounding alone would be huge and mean nothing.
+    if max(differences) - min(differences) <= rounding(a, b):
         return PairedTest(n=n, difference=mean, low=None, high=None, t=None, p=None)
     from scipy.special import stdtr
 
@@ -110,9 +107,3 @@ def _margin(std: float, n: int) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
-
-
-def _check_finite(values: Sequence[float]) -> None:
-    for value in values:
-        if not math.isfinite(value):
-            raise ValueError(f"value: found {value}, expected a finite number")
