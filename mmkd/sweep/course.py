@@ -108,6 +108,14 @@ class Course:
             return self.next()
         return self._begin(trial)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do."""
+        number = len(self.trials)
+        if any(trial.status is None for trial in self.trials.values()):
+            return False
+        return self._is_spent(number) or (self.sweep.search.kind == "grid" and choose(self.sweep, number, []) is None)
+
     def broke_off(self, number: int, reason: str, says: str, seconds: float) -> None:
         """An attempt ended without a result. reason: as in `trials`. seconds: that it took."""
         trial = self.trials[number]

@@ -143,7 +143,8 @@ def _lead(course: Course, folder: Path, progress: Progress, say: Say, address: s
 
     progress.update(bar, completed=sum(each.status is not None for each in course.trials.values()))
     try:
-        carry_out(course, folder, progress, ended, address)
+        if not course.is_over:  # or Ray would start for nothing
+            carry_out(course, folder, progress, ended, address)
     finally:
         course.close()
         clear_stop(folder)

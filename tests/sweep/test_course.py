@@ -142,6 +142,18 @@ def test_budgets_count_over_interruptions(tmp_path: Path):
         assert course.next() is Next.END
 
 
+@pytest.mark.parametrize("name", SWEEPS)
+def test_it_is_over_when_nothing_is_left_and_not_before(name: str, tmp_path: Path):
+    sweep, path = sweep_of(**SWEEPS[name]), tmp_path / "j.jsonl"
+    simulate(sweep, path, steps=2)
+    with Journal(path) as journal:
+        assert not Course(sweep, fixed_in(tmp_path), journal).is_over
+    simulate(sweep, path)
+    with Journal(path) as journal:
+        course = Course(sweep, fixed_in(tmp_path), journal)
+        assert course.is_over and course.next() is Next.END
+
+
 def test_more_trials_may_be_asked_for_later(tmp_path: Path):
     few = simulate(sweep_of(**SWEEPS["optuna"], trials=7), tmp_path / "j.jsonl")
     more = simulate(sweep_of(**SWEEPS["optuna"], trials=15), tmp_path / "j.jsonl")

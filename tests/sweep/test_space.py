@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from sweep_tools import sweep_of
 
 from mmkd.config.load import load
-from mmkd.config.sweep_file import Domain
+from mmkd.config.section_file import load_section
+from mmkd.config.sweep_file import Domain, Sweep
+from mmkd.sweep.run import check_space, fixed_overrides
 from mmkd.sweep.space import combinations, from_share, grid_points, override
-from test_cli import EXPERIMENT
+from test_cli import EXPERIMENT, ROOT
 
 
 def test_a_grid_is_every_combination_in_the_order_of_the_file_the_last_key_changing_fastest():
@@ -92,3 +94,10 @@ def test_a_sweep_that_cannot_be_is_refused(plain: dict, says: str):
     sweep_of()
     with pytest.raises(ValidationError, match=says):
         sweep_of(**plain)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "experiments" / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_own_sweeps_vary_what_their_experiments_take(file: Path):
+    sweep = load_section(file, Sweep)
+    target = (file.parent / sweep.experiment).resolve()
+    assert check_space(sweep, target, fixed_overrides(sweep)).seeds == sweep.seeds
