@@ -27,8 +27,9 @@ from mmkd.lease import in_turn
 from mmkd.places import CACHE
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord
-from mmkd.run import Ready, finished_seed, make_ready, run_seed
+from mmkd.run import Ready, finished_seed, run_seed
 from mmkd.secrets import redacted
+from mmkd.sweep.kept import Kept
 from mmkd.sweep.measures import best_so_far, objectives_of, seconds_of
 from mmkd.sweep.nearby import bring_near
 from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, write_outcome
@@ -37,6 +38,8 @@ from mmkd.sweep.trials import ASKED, FAILED, FINISHED, GIVEN_UP, OUT_OF_MEMORY, 
 
 CODE = code_hash(PACKAGE)
 """Hash of the code that this process has imported."""
+KEPT = Kept()
+"""What this process has made ready."""
 BEAT = 1.0
 """Seconds between two beats of a trial's pulse, at the fastest."""
 
@@ -127,7 +130,7 @@ def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
         bring_near(Path(order.cache), Path(order.node_cache), order.entries)
         os.environ[CACHE] = order.node_cache
     target = Path(order.target)
-    ready = make_ready(load(target, order.overrides, read_cards), target, pulse)
+    ready = KEPT.ready(load(target, order.overrides, read_cards), target, pulse)
     name, curve, seeds = order.objectives[0], list[float](), list[SeedResult]()
     status = FINISHED
     for seed in order.seeds:

@@ -187,7 +187,7 @@ def test_an_error_is_an_outcome_with_its_reason(
     def fails(*_: Any) -> Ready:
         raise error
 
-    monkeypatch.setattr(attempts, "make_ready", fails)
+    monkeypatch.setattr(attempts.KEPT, "ready", fails)
     outcome = attempt(order(), silent)
     assert (outcome.reason, outcome.status) == (reason, None)
     assert str(error) in outcome.says
@@ -200,7 +200,7 @@ def test_a_secret_in_an_error_is_in_no_outcome(order: Callable[..., Order], monk
     def fails(*_: Any) -> Ready:
         raise ValueError("refused hf_abcdefghijklmnopqrstuvwxyz")
 
-    monkeypatch.setattr(attempts, "make_ready", fails)
+    monkeypatch.setattr(attempts.KEPT, "ready", fails)
     attempt(order(), silent)
     for path in order().place.rglob("*"):
         assert not path.is_file() or b"hf_abcdefghij" not in path.read_bytes(), path
