@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -113,12 +114,12 @@ def curves(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
         colour = GREY if stopped else matplotlib.colormaps["viridis"](_share(trial.curve[-1], last))
         axes.plot(epochs, trial.curve, color=colour, linewidth=0.8, alpha=0.9)
         axes.plot(len(trial.curve), trial.curve[-1], "v" if stopped else "o", color=colour, markersize=3)
-    marks = []
+    marks: list[Artist] = []
     if any(trial.status == STOPPED for trial in own):
         marks.append(Line2D([], [], color=GREY, marker="v", markersize=3, linewidth=0.8, label=STOPPED))
     if limits := rungs_reached(own):
-        epochs, least = zip(*limits, strict=True)
-        marks.append(axes.scatter(epochs, least, marker="_", s=40, linewidth=0.8, c=BLACK, zorder=3, label="rung"))
+        at, least = zip(*limits, strict=True)
+        marks.append(axes.scatter(at, least, marker="_", s=40, linewidth=0.8, c=BLACK, zorder=3, label="rung"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel=f"{sweep.objective.names[0]}, best so far")
     if marks:
@@ -162,7 +163,9 @@ def coordinates(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
         axes.plot(range(len(heights)), heights, color=colour, linewidth=0.8, alpha=0.8, marker="o", markersize=1.5)
     for x, key in enumerate(names):
         axes.axvline(x, color=BLACK, linewidth=0.6)
-        ticks = ticks_of(sweep.space[key]) if key in sweep.space else {0.0: min(goals), 1.0: max(goals)}
+        ticks: dict[float, Any] = (
+            ticks_of(sweep.space[key]) if key in sweep.space else {0.0: min(goals), 1.0: max(goals)}
+        )
         if any(key in sweep.space and key not in trial.values for trial in own):
             ticks[ABSENT] = "not varied"
         for height, value in ticks.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sweep_tools import NAME, simulate, sweep_of
-from test_sweep import SWEEP, project_in, run_folder
+from test_sweep import SWEEP, mmkd, project_in, run_folder
 
 from mmkd.errors import MmkdError
 from mmkd.sweep.figures import ABSENT, best_line, figures, heights_of, place, rungs_reached, ticks_of
@@ -19,7 +19,7 @@ from mmkd.sweep.importance import FEWEST, importances, says
 from mmkd.sweep.journal import Journal, JournalError, read_journal
 from mmkd.sweep.look import look
 from mmkd.sweep.order import Order
-from mmkd.sweep.page import sweep_page
+from mmkd.sweep.page import command, sweep_page
 from mmkd.sweep.ranking import pareto, ranked, winner_of
 from mmkd.sweep.show import score, spent, troubles
 from mmkd.sweep.space import override
@@ -241,7 +241,22 @@ def test_show_reads_while_another_process_writes_and_writes_page_and_figures(tmp
     path.write_bytes(whole[:-30])  # a line that is being written
     assert look(sweep, file, None, said.append) == run_folder(folder) / "report.html"
     assert path.read_bytes() == whole[:-30]
+    winner = winner_of(trials_of(read_journal(path)).values(), sweep.objective)
+    assert winner is not None and f"best so far: trial {winner.number}; " in str(said)
+    lines = [line for text in said if isinstance(text, str) for line in text.splitlines()]
+    assert command(read_journal(path)[0], winner) in lines
+    assert not any("winner.yaml" in line for line in lines)  # which is written when the sweep ends
+    (run_folder(folder) / "winner.yaml").write_text("", "utf-8")
+    look(sweep, file, None, said.append)
+    assert any(
+        line.startswith("mmkd run ") and "winner.yaml" in line for line in "\n".join(map(str, said)).splitlines()
+    )
     assert {each.name for each in (run_folder(folder) / "figures").iterdir()} >= {"scores.pdf", "keys.png"}
     path.write_bytes(whole.replace(b'"trial": 1', b'"trial": 2', 1))
     with pytest.raises(JournalError):
         look(sweep, file, "run1", said.append)
+    done = mmkd(folder, "sweep", "show", "sweeps/small.yaml")
+    assert done.returncode == 2 and "journal.jsonl:" in done.stderr and "Traceback" not in done.stderr
+    path.write_bytes(b"")
+    done = mmkd(folder, "sweep", "show", "sweeps/small.yaml", "--run", "run1")
+    assert done.returncode == 2 and "nothing in it yet" in done.stderr
