@@ -129,7 +129,7 @@ def curves(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
 
 def rungs_reached(trials: Sequence[Trial]) -> list[tuple[int, float]]:
     """Epoch, and the score that a trial which came there had to reach to go on; each pair once."""
-    reached = {rung for t in trials for rung in t.rungs.items() if rung[0] <= len(t.curve) and math.isfinite(rung[1])}
+    reached = {rung for t in trials for rung in t.rungs.items() if rung[0] <= len(t.curve)}
     return sorted(reached)
 
 
