@@ -36,6 +36,7 @@ figure:not(.plot) rect, figure:not(.plot) circle { fill: var(--mark); }
 figure:not(.plot) circle { fill-opacity: .45; }
 figure:not(.plot) path { fill: none; stroke: var(--grey); }
 figure:not(.plot) text { fill: var(--grey); font-size: 11px; }
+.trials td:not(:last-child) { white-space: nowrap; }
 pre { margin: .3rem 0; padding: .5rem .7rem; background: #f4f4f4; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: .8rem; text-align: left; }
 @media print {
@@ -43,6 +44,10 @@ pre { margin: .3rem 0; padding: .5rem .7rem; background: #f4f4f4; white-space: p
   body { max-width: none; padding: 0; font-size: 10pt; }
   h2, h3 { break-after: avoid; }
   table, figure { break-inside: avoid; }
+  .trials { break-inside: auto; font-size: 7pt; }
+  .trials th, .trials td { padding: .1rem .25rem; }
+  .trials th { white-space: normal; overflow-wrap: anywhere; }
+  .trials td:last-child, .trials th:last-child { display: none; }
 }
 """
 

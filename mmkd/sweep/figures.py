@@ -11,10 +11,11 @@ from itertools import combinations
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from mmkd.config.sweep_file import Domain, Sweep
 from mmkd.sweep.importance import importances
@@ -31,6 +32,7 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "mmkd",  # the same drawing is the same file
     "svg.fonttype": "none",
     "figure.dpi": 150,
+    "text.parse_math": False,  # a value with dollars is a value, no formula
 }
 BLUE, ORANGE, GREY, BLACK = "#0072b2", "#d55e00", "#999999", "#222222"
 """Colours that people with any sort of colour vision can tell apart (Okabe and Ito)."""
@@ -40,6 +42,10 @@ WIDTH = 6.3
 """Inches: the text width of a page."""
 LEAST = 3
 """Trials with a score that a figure of relations between keys and scores needs."""
+MOST_ACROSS = 5
+"""Names of axes that stand beside one another; more of them stand upright."""
+ABSENT = -0.12
+"""Height on the axis of a key that a trial does not vary, below its lowest value."""
 
 
 def figures(trials: Sequence[Trial], sweep: Sweep) -> dict[str, Figure]:
@@ -108,12 +114,23 @@ def curves(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
         colour = GREY if stopped else matplotlib.colormaps["viridis"](_share(trial.curve[-1], last))
         axes.plot(epochs, trial.curve, color=colour, linewidth=0.8, alpha=0.9)
         axes.plot(len(trial.curve), trial.curve[-1], "v" if stopped else "o", color=colour, markersize=3)
+    marks: list[Artist] = []
+    if any(trial.status == STOPPED for trial in own):
+        marks.append(Line2D([], [], color=GREY, marker="v", markersize=3, linewidth=0.8, label=STOPPED))
+    if limits := rungs_reached(own):
+        at, least = zip(*limits, strict=True)
+        marks.append(axes.scatter(at, least, marker="_", s=40, linewidth=0.8, c=BLACK, zorder=3, label="rung"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel=f"{sweep.objective.names[0]}, best so far")
-    marks = [Line2D([], [], color=GREY, marker="v", markersize=3, linewidth=0.8, label=STOPPED)]
-    if any(trial.status == STOPPED for trial in own):
+    if marks:
         axes.legend(handles=marks, frameon=False, fontsize=7, loc="lower right")
     return figure
+
+
+def rungs_reached(trials: Sequence[Trial]) -> list[tuple[int, float]]:
+    """Epoch, and the score that a trial which came there had to reach to go on; each pair once."""
+    reached = {rung for t in trials for rung in t.rungs.items() if rung[0] <= len(t.curve)}
+    return sorted(reached)
 
 
 def importance(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
@@ -136,26 +153,36 @@ def coordinates(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     if len(own) < LEAST:
         return None
     names = [*sweep.space, name]
-    figure, axes = _one(3.0)
+    upright = len(names) > MOST_ACROSS  # beside one another, their names would overlap
+    figure, axes = _one(3.0 + (0.05 * max(map(len, names)) if upright else 0.0))
     goals = [trial.objectives[name] for trial in own]
     for trial in own:
-        values = trial.values  # a key that was not varied is passed by
-        heights = {x: place(sweep.space[key], values[key]) for x, key in enumerate(sweep.space) if key in values}
-        heights[len(sweep.space)] = _share(trial.objectives[name], goals)
+        heights = heights_of(trial, sweep)
+        heights.append(_share(trial.objectives[name], goals))
         colour = matplotlib.colormaps["viridis"](_share(trial.objectives[name], goals))
-        axes.plot(
-            list(heights), list(heights.values()), color=colour, linewidth=0.8, alpha=0.8, marker="o", markersize=1.5
-        )
+        axes.plot(range(len(heights)), heights, color=colour, linewidth=0.8, alpha=0.8, marker="o", markersize=1.5)
     for x, key in enumerate(names):
         axes.axvline(x, color=BLACK, linewidth=0.6)
-        ticks = ticks_of(sweep.space[key]) if key in sweep.space else {0.0: min(goals), 1.0: max(goals)}
+        ticks: dict[float, Any] = (
+            ticks_of(sweep.space[key]) if key in sweep.space else {0.0: min(goals), 1.0: max(goals)}
+        )
+        if any(key in sweep.space and key not in trial.values for trial in own):
+            ticks[ABSENT] = "not varied"
         for height, value in ticks.items():
             axes.text(x + 0.03, height, short(value), fontsize=6, va="center", color=BLACK, bbox=BEHIND)
-    axes.set_xticks(range(len(names)), [broken(key) for key in names], fontsize=6)
-    axes.set(ylim=(-0.05, 1.05), yticks=[])
+    labels = names if upright else [broken(key) for key in names]
+    axes.set_xticks(range(len(names)), labels, fontsize=6, rotation=90 if upright else 0)
+    lowest = ABSENT if any(len(trial.values) < len(sweep.space) for trial in own) else 0.0
+    axes.set(ylim=(lowest - 0.05, 1.05), yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def heights_of(trial: Trial, sweep: Sweep) -> list[float]:
+    """Where a trial crosses the axis of each key, from 0 to 1; ABSENT where it does not vary the key."""
+    own = trial.values
+    return [place(domain, own[key]) if key in own else ABSENT for key, domain in sweep.space.items()]
 
 
 def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
@@ -174,10 +201,14 @@ def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
             xs = [where(domain, trial.values[key]) for trial in shown]
             axes.scatter(xs, [trial.objectives[name] for trial in shown], s=10, marker=mark, c=colour)
         if domain.choice is not None:
-            axes.set_xticks(range(len(domain.choice)), [short(value) for value in domain.choice], fontsize=6)
+            words = [short(value) for value in domain.choice]
+            upright = sum(map(len, words)) > 20  # characters that there is room for in a row
+            axes.set_xticks(range(len(words)), words, fontsize=6, rotation=90 if upright else 0)
             axes.set_xlim(-0.5, len(domain.choice) - 0.5)
         elif domain.log_uniform is not None:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(broken(key), fontsize=7)
     for axes in grid[len(sweep.space) :]:
         axes.set_visible(False)
@@ -259,7 +290,7 @@ def titles() -> Mapping[str, str]:
     """What each figure shows, in a line."""
     return {
         "scores": "Score of each trial, in the order of their numbers",
-        "curves": "Learning curves: best score so far on validation, first seed of each trial",
+        "curves": "Learning curves: best score so far on validation, first seed; rung: the least to go on",
         "importance": "Importance: what each key explains by itself",
         "coordinates": "All keys of each trial together; the brighter, the better",
         "keys": "Score against each key",

@@ -19,6 +19,21 @@ from mmkd.sweep.trials import Trial
 
 FEWEST = 20
 """Finished trials below which nothing is said."""
+MEANS = (
+    "Importance is the share of the variance of {name} among the best trials that a key explains by itself "
+    "(PED-ANOVA, 2304.10255). It leaves out interactions, and keys that are varied only under a condition. It says "
+    "little where the search tried few values of a key, as one that learns does, and nothing beyond the bounds."
+)
+
+
+def says(trials: Sequence[Trial], sweep: Sweep) -> str:
+    """What the importances of these trials mean, or why there are none."""
+    name, known = sweep.objective.names[0], finished(trials)
+    if len(known) < FEWEST:
+        return f"Importance is not shown for {len(known)} finished trials, below {FEWEST}: it would be chance."
+    if not importances(trials, sweep):
+        return f"Importance is not shown: all finished trials have the same {name}, or all keys have a condition."
+    return MEANS.format(name=name)
 
 
 def importances(trials: Sequence[Trial], sweep: Sweep) -> dict[str, float]:

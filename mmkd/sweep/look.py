@@ -18,15 +18,16 @@ from mmkd.errors import MmkdError
 from mmkd.record import RecordError, read_record
 from mmkd.sweep.figures import STYLE, figures
 from mmkd.sweep.folder import JOURNAL, newest, parent_of
-from mmkd.sweep.importance import importances
+from mmkd.sweep.importance import importances, says
 from mmkd.sweep.journal import read_journal
-from mmkd.sweep.page import sweep_page
+from mmkd.sweep.page import command, sweep_page
 from mmkd.sweep.ranking import winner_of
 from mmkd.sweep.show import spent, trial_table, troubles
 from mmkd.sweep.trials import trials_of
 from mmkd.sweep.winner import WINNER, with_new_seeds
 
 PAGE, FIGURES = "report.html", "figures"
+PACKAGES = ("torch", "transformers", "timm")
 
 
 def look(sweep: Sweep, file: Path, run: str | None, say: Callable[[Any], None]) -> Path:
@@ -48,6 +49,7 @@ def look(sweep: Sweep, file: Path, run: str | None, say: Callable[[Any], None]) 
         say(line)
     if shares := importances(trials, own):
         say("importance: " + ", ".join(f"{key} {share:.2f}" for key, share in shares.items()))
+    say(says(trials, own))
     drawn = figures(trials, own)
     (folder / FIGURES).mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
@@ -55,8 +57,10 @@ def look(sweep: Sweep, file: Path, run: str | None, say: Callable[[Any], None]) 
             for kind in ("pdf", "png"):
                 figure.savefig(folder / FIGURES / f"{name}.{kind}", dpi=200)
     (folder / PAGE).write_text(sweep_page(events[0], events, trials, drawn, machine_of(folder)), "utf-8")
-    if (winner := winner_of(trials, own.objective)) is not None and (folder / WINNER).exists():
-        say(f"winner: trial {winner.number}; with new seeds:\n{with_new_seeds(folder / WINNER, own)}")
+    if (winner := winner_of(trials, own.objective)) is not None:
+        say(f"best so far: trial {winner.number}; the same again:\n{command(events[0], winner)}")
+        if (folder / WINNER).exists():
+            say(f"{os.path.relpath(folder / WINNER)}, with new seeds:\n{with_new_seeds(folder / WINNER, own)}")
     say(f"written to {os.path.relpath(folder / PAGE)} and {os.path.relpath(folder / FIGURES)}/")
     return folder / PAGE
 
@@ -68,6 +72,6 @@ def machine_of(folder: Path) -> str:
             found = read_record(path)
         except RecordError:
             continue
-        packages = ", ".join(f"{name} {found.packages[name]}" for name in ("torch", "transformers", "timm"))
+        packages = ", ".join(f"{name} {found.packages[name]}" for name in PACKAGES if name in found.packages)
         return f"{found.machine.device}, {found.machine.cpu}, {found.machine.threads} threads; {packages}"
     return ""

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from mmkd.config.sweep_file import Sweep
 from mmkd.show.page_frame import html_page, html_table
 from mmkd.sweep.figures import STYLE, titles
-from mmkd.sweep.importance import FEWEST
+from mmkd.sweep.importance import says
 from mmkd.sweep.journal import Event
 from mmkd.sweep.ranking import pareto, ranked, spread, winner_of
 from mmkd.sweep.show import score, short, spent, troubles
@@ -48,7 +48,7 @@ def sweep_page(
         ("Scores", _figure(figures, "scores") + _figure(figures, "pareto")),
         ("Trials", _trials(begin, trials, sweep)),
         ("Learning curves", _figure(figures, "curves")),
-        ("Keys", _keys(figures)),
+        ("Keys", _keys(figures, says(trials, sweep))),
         ("What broke off", _troubles(trials)),
         ("Sweep file", _yaml(begin["sweep"])),
         ("Experiment", _yaml(begin["experiment"])),
@@ -67,11 +67,12 @@ def _winner(begin: Event, trials: Sequence[Trial], sweep: Sweep) -> str:
     return (
         f"<p>Trial {winner.number}: {escape(name)} = <b>{escape(score(winner, name))}</b>{over}. {escape(set_to)}</p>"
         f'<p class="note">Selected on validation alone. The best of {len(trials)} trials is too good by chance: its '
-        f"score is that of new seeds.</p><pre>{escape(_command(begin, winner))}</pre>"
+        f"score is that of new seeds.</p><pre>{escape(command(begin, winner))}</pre>"
     )
 
 
-def _command(begin: Event, trial: Trial) -> str:
+def command(begin: Event, trial: Trial) -> str:
+    """The `mmkd run` that gives the trial again. begin: the first line of the journal."""
     return shlex.join(["mmkd", "run", begin["target"], *begin["overrides"], *overrides(trial.values)])
 
 
@@ -86,7 +87,7 @@ def _trials(begin: Event, trials: Sequence[Trial], sweep: Sweep) -> str:
         epochs = "+".join(str(seed.epochs) for seed in trial.seeds) or "–"
         values = trial.values
         own = [_cell(values.get(key), short(values[key]) if key in values else "–") for key in sweep.space]
-        copy = f"<details><summary>show</summary><pre>{escape(_command(begin, trial))}</pre></details>"
+        copy = f"<details><summary>show</summary><pre>{escape(command(begin, trial))}</pre></details>"
         state = (trial.status or "open") + (" (Pareto)" if trial.number in front else "")
         return [*found, epochs, escape(state), f"{trial.seconds / 60:.1f}", *own, f"<td>{copy}</td>"]
 
@@ -100,15 +101,9 @@ def _cell(value: Any, text: str) -> str:
     return f'<td data-value="{escape(str(kept))}">{escape(text)}</td>'
 
 
-def _keys(figures: Mapping[str, Figure]) -> str:
-    note = (
-        "Importance is the share of the variance among the best trials that a key explains by itself (PED-ANOVA, "
-        "2304.10255): no interactions, and no keys that are varied only under a condition."
-        if "importance" in figures
-        else f"Importance is not shown below {FEWEST} finished trials: it would be chance."
-    )
+def _keys(figures: Mapping[str, Figure], note: str) -> str:
     drawn = "".join(_figure(figures, name) for name in ("importance", "coordinates", "keys"))
-    return f'<p class="note">{note}</p>{drawn}' if drawn else ""
+    return f'<p class="note">{escape(note)}</p>{drawn}' if drawn else ""
 
 
 def _troubles(trials: Sequence[Trial]) -> str:

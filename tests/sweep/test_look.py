@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 from sweep_tools import NAME, simulate, sweep_of
-from test_sweep import SWEEP, project_in, run_folder
+from test_sweep import SWEEP, mmkd, project_in, run_folder
 
 from mmkd.errors import MmkdError
-from mmkd.sweep.figures import best_line, figures, place, ticks_of
-from mmkd.sweep.importance import FEWEST, importances
+from mmkd.sweep.figures import ABSENT, best_line, figures, heights_of, place, rungs_reached, ticks_of
+from mmkd.sweep.importance import FEWEST, importances, says
 from mmkd.sweep.journal import Journal, JournalError, read_journal
 from mmkd.sweep.look import look
 from mmkd.sweep.order import Order
-from mmkd.sweep.page import sweep_page
+from mmkd.sweep.page import command, sweep_page
 from mmkd.sweep.ranking import pareto, ranked, winner_of
 from mmkd.sweep.show import score, spent, troubles
 from mmkd.sweep.space import override
-from mmkd.sweep.trials import FAILED, FINISHED, STOPPED, Trial, trials_of
+from mmkd.sweep.trials import FAILED, FINISHED, STOPPED, BrokeOff, Trial, trials_of
 
 HEADER: dict[str, Any] = {
     "event": "begin",
@@ -80,14 +80,30 @@ def test_the_page_needs_nothing_from_elsewhere(asha: tuple[list[dict], list[Tria
     assert outside == [] and "@import" not in text and text.count("<svg") == len(figures(trials, sweep)) > 3
 
 
-def test_text_that_would_be_code_is_shown_and_not_run(tmp_path: Path):
-    evil = "<script>alert(1)</script>"
-    space = {"student.name": {"choice": [evil, "b"]}}
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", "</svg><script>alert(1)</script>", '"><script>alert(1)'])
+def test_text_that_would_be_code_is_shown_and_not_run(evil: str, tmp_path: Path):
+    space = {f"student.{evil}": {"choice": [evil, "b"]}, "train.lr": {"log_uniform": [1e-4, 1e-1]}}
+    events, trials, sweep = made(tmp_path / "j.jsonl", trials=40, search={"kind": "random"}, space=space)
+    trials[3].broke_off[0] = BrokeOff(1, evil, evil, True)
+    trials[3].says = evil
+    events[0] |= {"file": evil, "target": evil, "experiment": {"name": evil}}
+    drawn = figures(trials, sweep)
+    assert {"importance", "coordinates", "keys"} <= set(drawn)  # which write the key
+    text = sweep_page(events[0], events, trials, drawn, evil)
+    assert text.count("<script") == 1 and text.count("alert(1)") > 10  # our own, which sorts
+
+
+def test_a_value_with_dollars_is_no_formula(tmp_path: Path):
+    space = {"student.$\\name{$": {"choice": ["a$\\bad{$", "b"]}}
     events, trials, sweep = made(tmp_path / "j.jsonl", trials=6, search={"kind": "random"}, space=space)
-    trials[3].says = trials[3].broke_off[0].says if trials[3].broke_off else evil
-    events[0]["experiment"]["name"] = evil
-    text = sweep_page(events[0], events, trials, figures(trials, sweep), evil)
-    assert text.count("<script>") == 1 and "alert(1)" in text  # our own, which sorts
+    text = sweep_page(events[0], events, trials, figures(trials, sweep), "")
+    assert len(re.findall(r"<text[^>]*>a\$\\bad\{\$</text>", text)) == 2  # of both figures that spell choices
+
+
+def test_powers_of_ten_are_written_out(asha: tuple[list[dict], list[Trial], Any]):
+    events, trials, sweep = asha
+    text = sweep_page(events[0], events, trials, figures(trials, sweep), "")
+    assert ">0.01</text>" in text and "mathdefault" not in text
 
 
 def test_what_is_drawn_is_what_the_journal_holds(asha: tuple[list[dict], list[Trial], Any]):
@@ -107,6 +123,30 @@ def test_what_is_drawn_is_what_the_journal_holds(asha: tuple[list[dict], list[Tr
     assert points == {(trial.number, trial.objectives[NAME]) for trial in trials if trial.objectives}
 
 
+def test_rungs_that_are_drawn_are_those_of_the_journal(asha: tuple[list[dict], list[Trial], Any]):
+    _, trials, sweep = asha
+    reached = {(epoch, low) for t in trials for epoch, low in t.rungs.items() if epoch <= len(t.curve)}
+    assert len(reached) > 1 and rungs_reached(trials) == sorted(reached)
+    (axes,) = figures(trials, sweep)["curves"].axes
+    (marks,) = axes.collections
+    assert [(round(x), y) for x, y in marks.get_offsets()] == sorted(reached)
+    stopped = next(trial for trial in trials if trial.status == STOPPED)
+    stopped.rungs[len(stopped.curve) + 1] = 0.123  # where it never came
+    assert rungs_reached(trials) == sorted(reached)
+
+
+def test_a_key_that_a_trial_does_not_vary_stands_below_its_axis(asha: tuple[list[dict], list[Trial], Any]):
+    _, trials, sweep = asha
+    at = list(sweep.space).index("weighting.bound")
+    absent = {trial.number for trial in trials if "weighting.bound" not in trial.values}
+    assert absent and {trial.number for trial in trials if heights_of(trial, sweep)[at] == ABSENT} == absent
+    (axes,) = figures(trials, sweep)["coordinates"].axes
+    assert [text.get_position()[0] for text in axes.texts if text.get_text() == "not varied"] == [at + 0.03]
+    lines = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == len(sweep.space) + 1]
+    scored = [trial for trial in trials if trial.objectives]
+    assert sorted(line[:-1] for line in lines) == sorted(heights_of(trial, sweep) for trial in scored)
+
+
 def test_places_on_axes():
     space = sweep_of().space
     log, choice, whole = space["train.lr"], space["weighting.kind"], space["train.batch_size"]
@@ -123,6 +163,16 @@ def test_importance_finds_the_key_that_matters_and_is_silent_about_few_trials(tm
     assert sum(found.values()) == pytest.approx(1)
     finished = [trial for trial in trials if trial.status == FINISHED]
     assert importances(finished[: FEWEST - 1], sweep) == {} and importances(finished[:FEWEST], sweep) != {}
+
+
+def test_the_page_says_why_there_is_no_importance(tmp_path: Path):
+    _, trials, sweep = made(tmp_path / "j.jsonl", trials=40, search={"kind": "random"})
+    finished = [trial for trial in trials if trial.status == FINISHED]
+    assert f"{FEWEST - 1} finished trials, below {FEWEST}" in says(finished[: FEWEST - 1], sweep)
+    assert "says little" in says(finished, sweep)
+    for trial in finished:
+        trial.seeds[0].objectives[NAME] = 0.5
+    assert "the same validation.mean_score" in says(finished, sweep)
 
 
 def test_the_pareto_set_is_what_nothing_surpasses(tmp_path: Path):
@@ -191,7 +241,22 @@ def test_show_reads_while_another_process_writes_and_writes_page_and_figures(tmp
     path.write_bytes(whole[:-30])  # a line that is being written
     assert look(sweep, file, None, said.append) == run_folder(folder) / "report.html"
     assert path.read_bytes() == whole[:-30]
+    winner = winner_of(trials_of(read_journal(path)).values(), sweep.objective)
+    assert winner is not None and f"best so far: trial {winner.number}; " in str(said)
+    lines = [line for text in said if isinstance(text, str) for line in text.splitlines()]
+    assert command(read_journal(path)[0], winner) in lines
+    assert not any("winner.yaml" in line for line in lines)  # which is written when the sweep ends
+    (run_folder(folder) / "winner.yaml").write_text("", "utf-8")
+    look(sweep, file, None, said.append)
+    assert any(
+        line.startswith("mmkd run ") and "winner.yaml" in line for line in "\n".join(map(str, said)).splitlines()
+    )
     assert {each.name for each in (run_folder(folder) / "figures").iterdir()} >= {"scores.pdf", "keys.png"}
     path.write_bytes(whole.replace(b'"trial": 1', b'"trial": 2', 1))
     with pytest.raises(JournalError):
         look(sweep, file, "run1", said.append)
+    done = mmkd(folder, "sweep", "show", "sweeps/small.yaml")
+    assert done.returncode == 2 and "journal.jsonl:" in done.stderr and "Traceback" not in done.stderr
+    path.write_bytes(b"")
+    done = mmkd(folder, "sweep", "show", "sweeps/small.yaml", "--run", "run1")
+    assert done.returncode == 2 and "nothing in it yet" in done.stderr
