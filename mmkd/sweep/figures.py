@@ -11,33 +11,18 @@ from itertools import combinations
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mmkd.config.sweep_file import Domain, Sweep
+from mmkd.report.plot_style import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, one
 from mmkd.sweep.importance import importances
 from mmkd.sweep.ranking import pareto
 from mmkd.sweep.trials import FAILED, FINISHED, GIVEN_UP, STOPPED, Trial
 
-STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.5,
-    "svg.hashsalt": "mmkd",  # the same drawing is the same file
-    "svg.fonttype": "none",
-    "figure.dpi": 150,
-}
-BLUE, ORANGE, GREY, BLACK = "#0072b2", "#d55e00", "#999999", "#222222"
-"""Colours that people with any sort of colour vision can tell apart (Okabe and Ito)."""
 MARKS = {FINISHED: ("o", BLUE), STOPPED: ("v", ORANGE), GIVEN_UP: ("s", ORANGE), FAILED: ("x", BLACK)}
 BEHIND = {"facecolor": "white", "alpha": 0.8, "pad": 0.6, "linewidth": 0}
-WIDTH = 6.3
-"""Inches: the text width of a page."""
 LEAST = 3
 """Trials with a score that a figure of relations between keys and scores needs."""
 
@@ -77,7 +62,7 @@ def scores(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     name = sweep.objective.names[0]
     if not scored(trials, name):
         return None
-    figure, axes = _one(2.6)
+    figure, axes = one(2.6)
     for status, (mark, colour) in MARKS.items():
         own = [trial for trial in scored(trials, name) if trial.status == status]
         if own:
@@ -100,7 +85,7 @@ def curves(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     own = [trial for trial in trials if trial.curve]
     if not own or max(len(trial.curve) for trial in own) < 2:
         return None
-    figure, axes = _one(2.6)
+    figure, axes = one(2.6)
     last = [trial.curve[-1] for trial in own]
     for trial in sorted(own, key=lambda each: each.curve[-1]):
         epochs = range(1, len(trial.curve) + 1)
@@ -121,7 +106,7 @@ def importance(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     found = importances(trials, sweep)
     if not found:
         return None
-    figure, axes = _one(0.5 + 0.22 * len(found))
+    figure, axes = one(0.5 + 0.22 * len(found))
     names = list(found)[::-1]
     axes.barh(names, [found[name] for name in names], color=BLUE, height=0.6)
     axes.grid(axis="y", visible=False)
@@ -136,7 +121,7 @@ def coordinates(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     if len(own) < LEAST:
         return None
     names = [*sweep.space, name]
-    figure, axes = _one(3.0)
+    figure, axes = one(3.0)
     goals = [trial.objectives[name] for trial in own]
     for trial in own:
         values = trial.values  # a key that was not varied is passed by
@@ -247,12 +232,6 @@ def broken(key: str) -> str:
 def _share(value: float, values: Sequence[float]) -> float:
     low, high = min(values), max(values)
     return 0.5 if high == low else (value - low) / (high - low)
-
-
-def _one(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots()
-    return figure, axes
 
 
 def titles() -> Mapping[str, str]:
