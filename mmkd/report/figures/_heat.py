@@ -22,8 +22,7 @@ def heat(
     """Draw it. values: None is left grey. limit: the size of a value that has the full colour."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours = LinearSegmentedColormap.from_list("around_zero", [ORANGE, "#ffffff", BLUE])
-    colours.set_bad("#e6e6e6")
+    colours = LinearSegmentedColormap.from_list("around_zero", [ORANGE, "#ffffff", BLUE]).with_extremes(bad="#e6e6e6")
     numbers = [[float("nan") if value is None else value for value in line] for line in values]
     axes.imshow(numbers, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
     written(axes, values, texts, limit)
