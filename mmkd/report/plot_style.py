@@ -69,6 +69,15 @@ def integers_below(grid: Sequence[Axes]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def logarithmic_below(axes: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers, since what stands between dollars is no formula here."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+
+
 def series(place: int) -> tuple[str, str, Any]:
     """Colour, mark and line of the series at this place."""
     return SERIES[place % len(SERIES)]

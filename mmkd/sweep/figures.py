@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mmkd.config.sweep_file import Domain, Sweep
-from mmkd.report.plot_style import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, one
+from mmkd.report.plot_style import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, logarithmic_below, one
 from mmkd.sweep.importance import importances
 from mmkd.sweep.ranking import pareto
 from mmkd.sweep.trials import FAILED, FINISHED, GIVEN_UP, STOPPED, Trial
@@ -162,7 +162,7 @@ def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
             axes.set_xticks(range(len(domain.choice)), [short(value) for value in domain.choice], fontsize=6)
             axes.set_xlim(-0.5, len(domain.choice) - 0.5)
         elif domain.log_uniform is not None:
-            axes.set_xscale("log")
+            logarithmic_below(axes)
         axes.set_xlabel(broken(key), fontsize=7)
     for axes in grid[len(sweep.space) :]:
         axes.set_visible(False)

@@ -24,7 +24,7 @@ from mmkd.report.figures.base import (
     with_arrow,
     with_notes,
 )
-from mmkd.report.plot_style import BLACK, BLUE, GREY, one
+from mmkd.report.plot_style import BLACK, BLUE, GREY, logarithmic_below, one
 from mmkd.report.records import StoredRecord
 from mmkd.report.statistics import summary
 from mmkd.report.table_file import ScoreColumn, Split, ValueColumn
@@ -135,7 +135,7 @@ def draw(data: ParetoData) -> Figure:
             each.row, (each.cost, each.score), textcoords="offset points", xytext=(5, 4), fontsize=7, color=BLACK
         )
     if data.log:
-        axes.set_xscale("log")
+        logarithmic_below(axes)
     axes.margins(x=0.15)
     axes.set(xlabel=data.cost, ylabel=data.score)
     return with_notes(figure, data)
