@@ -1,4 +1,4 @@
-"""The command line: check, plan, run, soup, sweep, keep, tables, data, cache, schema, methods; each imports its own."""
+"""The command line: check, plan, run, soup, sweep, keep, tables, figures, data and more; each imports its own."""
 
 from __future__ import annotations
 
@@ -228,6 +228,37 @@ def tables(
             typer.echo(f"wrote {path.relative_to(places.root)}")
         if show is not None:
             print_table(table_of(places.tables / f"{show}.yaml", records), Console())
+
+
+@app.command()
+def figures(
+    check: Annotated[
+        bool, typer.Option(help="Change nothing; fail when a figure does not follow from its records.")
+    ] = False,
+    runs: Annotated[
+        bool, typer.Option(help="From the scratch runs, into results/runs/figures; the ledger stays.")
+    ] = False,
+) -> None:
+    """Draw every figure of results/figures from the records of the ledger."""
+    if check and runs:
+        typer.echo("--check reads the ledger, --runs the scratch runs; give one of them", err=True)
+        raise typer.Exit(REFUSED)
+    from mmkd.places import Places
+    from mmkd.report.figures.write import check_figures, write_figures
+
+    places = Places.near(Path.cwd())
+    records, out = (places.runs, places.runs / "figures") if runs else (places.records, places.figures)
+    with refusals():
+        if check:
+            problems = check_figures(places.figures, places.records)
+            for problem in problems:
+                typer.echo(problem, err=True)
+            if problems:
+                raise typer.Exit(FAILED)
+            typer.echo("every figure follows from its records")
+            return
+        for path in write_figures(places.figures, records, out):
+            typer.echo(f"wrote {path.relative_to(places.root)}")
 
 
 def _fill(commands: Mapping[str, Sequence[str]], root: Path, dry_run: bool) -> None:

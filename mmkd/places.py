@@ -12,7 +12,8 @@ CACHE = "MMKD_CACHE"
 
 @dataclass(frozen=True)
 class Places:
-    """Folders of one project. Runs, sweeps, teachers and cache are scratch; records and tables are committed."""
+    """Folders of one project. Runs, sweeps, teachers and cache are scratch; records, tables and figures are
+    committed."""
 
     root: Path
 
@@ -55,3 +56,8 @@ class Places:
     def tables(self) -> Path:
         """Table files, and what is generated from them."""
         return self.root / "results" / "tables"
+
+    @property
+    def figures(self) -> Path:
+        """Figure files, and what is drawn from them."""
+        return self.root / "results" / "figures"

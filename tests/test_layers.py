@@ -73,7 +73,7 @@ WITHOUT_TORCH = (
     *("mmkd.cli_cache", "mmkd.cache.build", "mmkd.cache.catalogue"),
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
-    "mmkd.report.verification",
+    *("mmkd.report.verification", "mmkd.report.figures.write"),
     "mmkd.plan.show",
     *("mmkd.sweep.journal", "mmkd.sweep.trials", "mmkd.sweep.space", "mmkd.sweep.ranking", "mmkd.sweep.show"),
     "mmkd.sweep.look",

@@ -16,6 +16,8 @@ from mmkd.disk import DiskError
 from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
 from mmkd.lease import Busy
+from mmkd.report.figures.kinds import KINDS, load_figure
+from mmkd.report.figures.write import check_figures
 from mmkd.report.table_file import TableFile
 from mmkd.report.tables import check_tables
 
@@ -35,6 +37,10 @@ def test_the_page_of_methods_is_current() -> None:
 
 def test_every_table_follows_from_the_ledger() -> None:
     assert check_tables(ROOT / "results" / "tables", ROOT / "results" / "records", ROOT) == []
+
+
+def test_every_figure_follows_from_the_ledger() -> None:
+    assert check_figures(ROOT / "results" / "figures", ROOT / "results" / "records") == []
 
 
 def test_the_tree_in_the_readme_names_every_source_file() -> None:
@@ -58,6 +64,13 @@ def test_the_table_file_in_the_readme_is_one(tmp_path: Path) -> None:
         "Temperature": ("T",),
         "Ablations": ("no hints",),
     }
+
+
+def test_the_figure_file_in_the_readme_is_one(tmp_path: Path) -> None:
+    section = README.partition("### A figure file\n\n")[2].partition("\n## ")[0]
+    (tmp_path / "shown.yaml").write_text(section.partition("```yaml\n")[2].partition("```")[0], "utf-8")
+    assert load_figure(tmp_path / "shown.yaml").kind == "gain"
+    assert {kind for kind in KINDS if kind not in section} == set()
 
 
 def test_each_exit_code_has_its_row() -> None:

@@ -12,34 +12,18 @@ from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from mmkd.config.sweep_file import Domain, Sweep
+from mmkd.report.plot_style import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, logarithmic_below, one
 from mmkd.sweep.importance import importances
 from mmkd.sweep.ranking import pareto
 from mmkd.sweep.trials import FAILED, FINISHED, GIVEN_UP, STOPPED, Trial
 
-STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.5,
-    "svg.hashsalt": "mmkd",  # the same drawing is the same file
-    "svg.fonttype": "none",
-    "figure.dpi": 150,
-    "text.parse_math": False,  # a value with dollars is a value, no formula
-}
-BLUE, ORANGE, GREY, BLACK = "#0072b2", "#d55e00", "#999999", "#222222"
-"""Colours that people with any sort of colour vision can tell apart (Okabe and Ito)."""
 MARKS = {FINISHED: ("o", BLUE), STOPPED: ("v", ORANGE), GIVEN_UP: ("s", ORANGE), FAILED: ("x", BLACK)}
 BEHIND = {"facecolor": "white", "alpha": 0.8, "pad": 0.6, "linewidth": 0}
-WIDTH = 6.3
-"""Inches: the text width of a page."""
 LEAST = 3
 """Trials with a score that a figure of relations between keys and scores needs."""
 MOST_ACROSS = 5
@@ -83,7 +67,7 @@ def scores(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     name = sweep.objective.names[0]
     if not scored(trials, name):
         return None
-    figure, axes = _one(2.6)
+    figure, axes = one(2.6)
     for status, (mark, colour) in MARKS.items():
         own = [trial for trial in scored(trials, name) if trial.status == status]
         if own:
@@ -106,7 +90,7 @@ def curves(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     own = [trial for trial in trials if trial.curve]
     if not own or max(len(trial.curve) for trial in own) < 2:
         return None
-    figure, axes = _one(2.6)
+    figure, axes = one(2.6)
     last = [trial.curve[-1] for trial in own]
     for trial in sorted(own, key=lambda each: each.curve[-1]):
         epochs = range(1, len(trial.curve) + 1)
@@ -138,7 +122,7 @@ def importance(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
     found = importances(trials, sweep)
     if not found:
         return None
-    figure, axes = _one(0.5 + 0.22 * len(found))
+    figure, axes = one(0.5 + 0.22 * len(found))
     names = list(found)[::-1]
     axes.barh(names, [found[name] for name in names], color=BLUE, height=0.6)
     axes.grid(axis="y", visible=False)
@@ -154,7 +138,7 @@ def coordinates(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
         return None
     names = [*sweep.space, name]
     upright = len(names) > MOST_ACROSS  # beside one another, their names would overlap
-    figure, axes = _one(3.0 + (0.05 * max(map(len, names)) if upright else 0.0))
+    figure, axes = one(3.0 + (0.05 * max(map(len, names)) if upright else 0.0))
     goals = [trial.objectives[name] for trial in own]
     for trial in own:
         heights = heights_of(trial, sweep)
@@ -206,9 +190,7 @@ def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
             axes.set_xticks(range(len(words)), words, fontsize=6, rotation=90 if upright else 0)
             axes.set_xlim(-0.5, len(domain.choice) - 0.5)
         elif domain.log_uniform is not None:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            logarithmic_below(axes)
         axes.set_xlabel(broken(key), fontsize=7)
     for axes in grid[len(sweep.space) :]:
         axes.set_visible(False)
@@ -278,12 +260,6 @@ def broken(key: str) -> str:
 def _share(value: float, values: Sequence[float]) -> float:
     low, high = min(values), max(values)
     return 0.5 if high == low else (value - low) / (high - low)
-
-
-def _one(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots()
-    return figure, axes
 
 
 def titles() -> Mapping[str, str]:

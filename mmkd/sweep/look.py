@@ -16,7 +16,8 @@ from mmkd.config.load import load
 from mmkd.config.sweep_file import Sweep
 from mmkd.errors import MmkdError
 from mmkd.record import RecordError, read_record
-from mmkd.sweep.figures import STYLE, figures
+from mmkd.report.plot_style import STYLE
+from mmkd.sweep.figures import figures
 from mmkd.sweep.folder import JOURNAL, newest, parent_of
 from mmkd.sweep.importance import importances, says
 from mmkd.sweep.journal import read_journal

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from mmkd.config.sweep_file import Sweep
+from mmkd.report.plot_style import STYLE
 from mmkd.show.page_frame import html_page, html_table
-from mmkd.sweep.figures import STYLE, titles
+from mmkd.sweep.figures import titles
 from mmkd.sweep.importance import says
 from mmkd.sweep.journal import Event
 from mmkd.sweep.ranking import pareto, ranked, spread, winner_of
