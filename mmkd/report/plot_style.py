@@ -71,11 +71,11 @@ def integers_below(grid: Sequence[Axes]) -> None:
 
 def logarithmic_below(axes: Axes) -> None:
     """A logarithmic horizontal axis with plain numbers, since what stands between dollars is no formula here."""
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(LogFormatter())
-    axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def series(place: int) -> tuple[str, str, Any]:
