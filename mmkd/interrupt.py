@@ -51,7 +51,7 @@ def stops_when_asked(on_ask: Callable[[], None] | None = None) -> Iterator[None]
     try:
         yield
     finally:
-        _asked.on_ask = outer
+        _asked.by, _asked.on_ask = None, outer  # what comes next was asked nothing
         for number, handler in before.items():
             signal.signal(number, handler)
 

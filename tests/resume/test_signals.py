@@ -162,6 +162,14 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
         pytest.fail("it went on")
 
 
+def test_what_was_asked_is_forgotten_when_nobody_heeds_signals_any_more() -> None:
+    """A notebook's next run in the same process was asked nothing."""
+    with pytest.raises(Interrupted), stops_when_asked(), saves_when_asked():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked() == "SIGTERM"
+    assert asked() is None
+
+
 def test_what_was_asked_of_an_earlier_run_is_forgotten() -> None:
     with pytest.raises(Interrupted), stops_when_asked():
         os.kill(os.getpid(), signal.SIGTERM)
