@@ -105,7 +105,8 @@ def identities(prepared: Mapping[str, Prepared]) -> dict[str, dict[str, str]]:
 
 def experiment_hash(experiment: Experiment) -> str:
     """sha256 of all that the experiment says, but for its seeds, its description and what changes no number."""
-    plain = {k: v for k, v in experiment.dump().items() if k not in {"seeds", "description"}}
+    says_nothing = {"seeds", "description"} | ({"changes"} if not experiment.changes else set())
+    plain = {k: v for k, v in experiment.dump().items() if k not in says_nothing}
     return hash_of(plain | {"train": {k: v for k, v in plain["train"].items() if k not in {"checkpoint", "workers"}}})
 
 

@@ -8,6 +8,7 @@ from mmkd.config.adapt import Adapt
 from mmkd.config.adversarial import Adversarial
 from mmkd.config.augment import Augment
 from mmkd.config.cache import Features
+from mmkd.config.changes import Change
 from mmkd.config.checkpoint import Checkpoint
 from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.live import Live
@@ -190,6 +191,7 @@ class Experiment(Section):
     """One experiment, as `mmkd run` carries it out for each of its seeds.
 
     mixing: how often the rows of each data set are read. augment: views of the training rows; null: the rows alone.
+    changes: values that keys take while the run goes on, by a name for each time that some do.
     """
 
     name: Name
@@ -203,6 +205,7 @@ class Experiment(Section):
     losses: Annotated[dict[Name, SerializeAsAny[LossConfig]], Field(min_length=1)]
     weighting: SerializeAsAny[WeightingConfig]
     train: Train = Train()
+    changes: dict[Name, Change] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
 
     @property

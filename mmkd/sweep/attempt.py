@@ -157,7 +157,7 @@ def _seed(order: Order, ready: Ready, seed: int, tell: Tell, first: bool) -> Run
     history: list[dict[str, Any]] = []
 
     def report(entry: dict[str, Any]) -> bool:
-        history.append(entry)
+        history[entry["epoch"] :] = [entry]  # those of before an interruption or a change of values come again
         curve = best_so_far(history, order.objectives[0])
         tell(len(curve), curve[-1])
         return first and stopped_at(curve, order.rungs) is not None
