@@ -50,12 +50,31 @@ class Saved:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Before:
+    """Another training, whose state after so many epochs is where this one begins. made_from: as in `Checkpoints`."""
+
+    made_from: Mapping[str, str]
+    epochs: int
+
+
 class Checkpoints:
     """Those of one training. One process at a time may write them: the caller holds the run's lease."""
 
-    def __init__(self, folder: Path, made_from: Mapping[str, str], say: Callable[[str], None], keep: int = 2) -> None:
-        """made_from: all that the training depends on, by name. keep: how many stay. say: told what was put aside."""
+    def __init__(
+        self,
+        folder: Path,
+        made_from: Mapping[str, str],
+        say: Callable[[str], None],
+        keep: int = 2,
+        before: Before | None = None,
+    ) -> None:
+        """made_from: all that the training depends on, by name. keep: how many stay. say: told what was put aside.
+
+        before: whose last checkpoint this training goes on from too.
+        """
         self.folder, self.made_from, self.keep, self._say = folder, dict(made_from), keep, say
+        self._before = before
 
     def steps(self) -> list[int]:
         """Those that lie there, whole or not, oldest first."""
@@ -68,6 +87,13 @@ class Checkpoints:
 
         Raises OtherRun when it is of a training that depends on something else.
         """
+        saved = self.newest_of_any()
+        if saved is not None:
+            self.require_same(saved)
+        return saved
+
+    def newest_of_any(self) -> Saved | None:
+        """The newest valid one, whatever training it is of; None when there is none."""
         for step in reversed(self.steps()):
             try:
                 saved = read(self._place(step))
@@ -75,17 +101,30 @@ class Checkpoints:
                 aside = self._put_aside(step)
                 self._say(f"{error}; put aside as {aside.name}, and the one before is used")
                 continue
-            self._require_same(saved)
             return saved
         return None
 
-    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+    def goes_on_from(self, saved: Saved) -> bool:
+        """Whether it is a checkpoint of this training, or where this training begins."""
+        made_from, before = saved.facts["made_from"], self._before
+        if before is None or made_from != before.made_from:
+            return bool(made_from == self.made_from)
+        return (saved.facts["epoch"], saved.facts["batch"]) == (before.epochs, 0)
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        facts: Mapping[str, Any],
+        replace: bool = False,
+    ) -> None:
         """Write the checkpoint of a step, unless it is there, and remove those that are too old.
 
-        tensors: file -> name -> tensor. Raises DiskError when it cannot be written; what lay there before stays.
+        tensors: file -> name -> tensor. replace: one that is there, of the same step before its epoch ended.
+        Raises DiskError when it cannot be written; what lay there before stays.
         """
         place = self._place(step)
-        if place.exists():
+        if place.exists() and not replace:
             return
         content = {"step": step, "made_from": self.made_from, "facts": dict(facts)}
         size = len(json.dumps(content)) + sum(value.nbytes for own in tensors.values() for value in own.values())
@@ -104,6 +143,9 @@ class Checkpoints:
                 }
                 write(writing / MANIFEST, json.dumps(content | {"digest": hash_of(content)}).encode())
                 sync(writing)
+                if place.exists():
+                    self._clear_away()
+                    place.rename(place.with_name(place.name + REMOVING))
                 rename(writing, place)
             except OSError:
                 shutil.rmtree(writing, ignore_errors=True)  # room for what others need
@@ -115,14 +157,15 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove_old(self) -> None:
+        self._clear_away()
+        for step in self.steps()[: -self.keep]:
+            # Half a checkpoint must not have a checkpoint's name.
+            self._place(step).rename(self.folder / f"{step:09}{REMOVING}")
+        self._clear_away()
+
+    def _clear_away(self) -> None:
         for left in self.folder.glob(f"*{REMOVING}"):
             shutil.rmtree(left)
-        for step in self.steps()[: -self.keep]:
-            place = self._place(step)
-            # Half a checkpoint must not have a checkpoint's name.
-            going = place.with_name(place.name + REMOVING)
-            place.rename(going)
-            shutil.rmtree(going)
 
     def _put_aside(self, step: int) -> Path:
         number, place = 0, self._place(step)
@@ -131,14 +174,16 @@ class Checkpoints:
         rename(place, aside)
         return aside
 
-    def _require_same(self, saved: Saved) -> None:
+    def require_same(self, saved: Saved) -> None:
+        """Raises OtherRun when this training does not go on from it."""
+        if self.goes_on_from(saved):
+            return
         found, mine = saved.facts["made_from"], self.made_from
         different = sorted(name for name in {*found, *mine} if found.get(name) != mine.get(name))
-        if different:
-            raise OtherRun(
-                f"{self.folder}: the checkpoint of step {saved.step} was made with another {', '.join(different)}, so "
-                "that going on would give the numbers of neither; bring that back, or begin anew with --fresh"
-            )
+        raise OtherRun(
+            f"{self.folder}: the checkpoint of step {saved.step} was made with another {', '.join(different)}, so "
+            "that going on would give the numbers of neither; bring that back, or begin anew with --fresh"
+        )
 
     def _place(self, step: int) -> Path:
         return self.folder / f"{step:09}"

@@ -49,9 +49,10 @@ class Keeper:
         self._at = self._now(learning)
         return True
 
-    def visit(self, learning: Learning, ended: bool = False) -> None:
+    def visit(self, learning: Learning, ended: bool = False, leaves_off: bool = False) -> None:
         """Save after a step, or at an epoch's end, if it is time to. ended: nothing comes after it but evaluation.
 
+        leaves_off: save in any case, since others go on from here.
         Raises Interrupted, when a signal asked for it, once the state is saved; DiskError when it cannot be saved.
         """
         by = interrupt.asked()
@@ -60,19 +61,20 @@ class Keeper:
         if self._accelerator.num_processes > 1:
             asked = [name for name in told_by_all(by, self._accelerator) if name is not None]
             by, due = (asked[0] if asked else None), told_by_main(due, self._accelerator)
-        if by is None and not due:
+        if by is None and not due and not leaves_off:
             return
-        self._save(learning)
+        self._save(learning, replace=leaves_off)
         self._at, self._saved = self._now(learning), self._clock()
         if by is not None:
             raise Interrupted(f"stopped by {by}; saved after step {learning.step}: the same command goes on from there")
 
-    def _save(self, learning: Learning) -> None:
+    def _save(self, learning: Learning, replace: bool) -> None:
         index = self._accelerator.process_index
         own = told_by_all((f"own-{index}", {k: v.cpu() for k, v in learning.own().items()}), self._accelerator)
         sums = told_by_all(learning.own_sums(), self._accelerator)
         if self._accelerator.is_main_process:
-            self._checkpoints.save(learning.step, {"common": learning.common(), **dict(own)}, learning.facts(sums))
+            tensors = {"common": learning.common(), **dict(own)}
+            self._checkpoints.save(learning.step, tensors, learning.facts(sums), replace)
         told_by_main(None, self._accelerator)  # nobody goes on, or ends, before it is on the disk
 
     def _now(self, learning: Learning | None) -> float:

@@ -187,7 +187,7 @@ def decisive(experiment: dict[str, Any]) -> dict[str, Any]:
     return {
         key: {name: each for name, each in value.items() if name not in idle} if key == "train" else value
         for key, value in experiment.items()
-        if key not in {"seeds", "description", "track"}
+        if key not in {"seeds", "description", "track"} and (key != "changes" or value)
     }
 
 

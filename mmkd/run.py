@@ -20,7 +20,8 @@ from rich.progress import Progress
 from mmkd import checkpoint
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import from_plain
-from mmkd.continuing import checkpoints_of
+from mmkd.config.stages import stages
+from mmkd.continuing import checkpoints_of, stage_under_way
 from mmkd.data.account import accounted
 from mmkd.data.corpus import Corpus, Readers
 from mmkd.errors import MmkdError
@@ -36,6 +37,7 @@ from mmkd.preflight.check import preflight
 from mmkd.processes import told_by_main
 from mmkd.record import RunRecord, read_record
 from mmkd.speakers import speakers
+from mmkd.staging import players_of
 from mmkd.student.adapted import merge, trained_parameters
 from mmkd.student.stored import save_student
 from mmkd.student.student import Student
@@ -43,7 +45,7 @@ from mmkd.teach import Prepared, new_student, prepare_all
 from mmkd.teacher_record import record_teacher, unheard_rows
 from mmkd.teachers.base import Speaker
 from mmkd.tracking import FINISHED, tracking
-from mmkd.train import Players, Report, Watch, mix, train
+from mmkd.train import Report, Watch, mix, train
 from mmkd.watch.profile import profiled, read_profile
 from mmkd.workspace import Workspace, open_workspace
 from mmkd.write_up import RECORD, Clock, Made, experiment_hash, finished, identities, write_up
@@ -265,13 +267,16 @@ def run_seed(
     test: bool = True,
     profile: bool = False,
     fresh: bool = False,
+    until: int | None = None,
 ) -> RunRecord:
     """Train one student and write its record, weights and predictions to `folder`.
 
     An unfinished training that lies there goes on, and ends as if it had never been interrupted; all else is deleted.
+    Where the experiment changes on the way, each stage goes on from the state of the one before.
     In one of several processes, the main one evaluates and writes; each returns the record.
     report: called after each epoch, True stops. test: open the test split at the end; a sweep's trials do not.
     profile: say in `folder`/profile where the time of a batch goes. fresh: begin anew.
+    until: epochs after which to leave off; the state of then stays in `folder`.
     Raises Busy while another process writes there, OtherRun when the unfinished training depends on something else,
     Interrupted when the process is asked to stop.
     """
@@ -280,8 +285,8 @@ def run_seed(
     accelerator = workspace.accelerator
     student = ready.student(seed)
     start, learns = start_of(student), trained_parameters(student)
-    terms = workspace.terms(student, ready.teachers)
-    players = Players(student, ready.teachers, terms, workspace.weighting(), workspace.tasks)
+    parts = stages(experiment)
+    players = players_of(workspace, student, ready.teachers, parts)
     with accelerator.main_process_first():
         validation = workspace.mix.split("validation", workspace.reader("student"))
     bar = workspace.follow(f"train seed {seed}")
@@ -290,39 +295,43 @@ def run_seed(
     with ExitStack() as held:
         if main:
             held.enter_context(only_writer(folder.parent, f".{folder.name}.lock"))
-        checkpoints = checkpoints_of(workspace, ready.prepared, folder, seed, start)
-        if main and (fresh or not checkpoints.steps()):
+        checkpoints = checkpoints_of(workspace, ready.prepared, folder, seed, start, parts)
+        if main and (fresh or not checkpoints[0].steps()):
             shutil.rmtree(folder, ignore_errors=True)
         if experiment.train.preflight:
-            preflight(workspace, players, ready.training(views, 0), seed).require()
+            preflight(workspace, players[0], ready.training(views, 0), seed).require()
         if experiment.train.compile:
             student.compile_encoders()
-        keeper = Keeper(checkpoints, experiment.train.checkpoint, accelerator, workspace.say)
         service = experiment.track if main else None
-        own = (experiment.name, folder, workspace.places.root, experiment.dump(), workspace.say)
-        tracked = held.enter_context(tracking(service, *own))
+        about = (experiment.name, folder, workspace.places.root, experiment.dump(), workspace.say)
+        tracked = held.enter_context(tracking(service, *about))
 
         def told(entry: dict[str, Any]) -> bool:
             tracked.log(entry)
             return report(entry)
 
+        begin = told_by_main(stage_under_way(checkpoints) if main else 0, accelerator)
         with saves_when_asked(), _watch(profile and main, ready, folder) as watch:
-            trained = train(
-                players,
-                partial(ready.training, views),
-                validation,
-                experiment.train,
-                seed,
-                accelerator,
-                folder / "logs",
-                experiment.mixing,
-                told,
-                bar,
-                watch,
-                new_words=experiment.new_words,
-                keeper=keeper,
-                say=workspace.say,
-            )
+            for stage, own, saved in list(zip(parts, players, checkpoints, strict=True))[begin:]:
+                trained = train(
+                    own,
+                    partial(ready.training, views),
+                    validation,
+                    stage.experiment.train,
+                    seed,
+                    accelerator,
+                    folder / "logs",
+                    experiment.mixing,
+                    told,
+                    bar,
+                    watch,
+                    new_words=experiment.new_words,
+                    keeper=Keeper(saved, experiment.train.checkpoint, accelerator, workspace.say),
+                    say=workspace.say,
+                    until=stage.end if until is None else min(stage.end, until),
+                )
+                if len(trained.history) < stage.end or stage.end == until:
+                    break
         merge(student)
         clock.lap("train")
         with accelerator.main_process_first():
@@ -340,7 +349,8 @@ def run_seed(
             made = Made(student, trained, splits, seed, None, start, flops_of(student, validation, device), learns)
             seconds = ready.seconds | clock.laps
             record = write_up(ready.workspace, identities(ready.prepared), made, folder, command, seconds)
-            checkpoints.remove()
+            if until is None:
+                checkpoints[0].remove()
             tracked.end(FINISHED, record)
             return record
 

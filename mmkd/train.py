@@ -40,7 +40,8 @@ from mmkd.tracking import numbers_of
 from mmkd.weighting.base import Weighting
 
 Report = Callable[[dict[str, Any]], bool]
-"""Called with each epoch's entry of the history; True stops the run. Those of before an interruption come again."""
+"""Called with each epoch's entry of the history; True stops the run. Those of before an interruption, or of before the
+stage under way, come again."""
 
 Watch = Callable[[str], None]
 """Told each phase of the loop as it begins: loading, student, losses, diagnostics, backward, optimizer, evaluation,
@@ -91,6 +92,7 @@ def train(
     new_words: bool = False,
     keeper: Keeper | None = None,
     say: Callable[[str], None] = print,
+    until: int | None = None,
 ) -> Trained:
     """Train the network, and keep the weights of its best validation epoch.
 
@@ -100,6 +102,7 @@ def train(
     All randomness derives from `seed` and the number of the epoch, step and process. progress: called with steps done,
     in all. In several processes, each returns the weights; the main one's are those that were evaluated.
     watch: may look at the time, and changes nothing. say: told each step that `non_finite: skip` leaves out.
+    until: epochs after which to leave off, with the state saved; whoever takes it up goes on, under other settings too.
     Raises NonFinite when a number of a step is inf or NaN, as `non_finite` says; DataError when validation has no label
     for a task; and what the keeper raises.
     """
@@ -118,6 +121,7 @@ def train(
     passes = Passes(network, players.terms, accelerator, settings.mixup, settings.adversarial)
     search = Search(network, players.terms, players.weighting, players.teachers, passes.student)
     guard = Guard(search, parameters, settings, accelerator, say)
+    end = settings.epochs if until is None else min(until, settings.epochs)
     if keeper is not None and keeper.take_up(learning):
         progress(learning.step, steps)
     own_stream = [accelerator.process_index] if accelerator.process_index else []
@@ -125,7 +129,7 @@ def train(
         for entry in learning.history:
             log(writer, entry)
             report(entry)
-        while learning.epoch < settings.epochs and not learning.stopped:
+        while learning.epoch < end and not learning.stopped:
             epoch = learning.epoch
             watch("loading")
             network.train()
@@ -189,8 +193,10 @@ def train(
             learning.end_epoch(entry)
             learning.stopped = report(entry) or learning.stale(settings.patience)
             if keeper is not None:
-                keeper.visit(learning, ended=learning.stopped or learning.epoch == settings.epochs)
-    progress(steps, steps)
+                ended = learning.stopped or learning.epoch == end
+                keeper.visit(learning, ended, leaves_off=ended and end < settings.epochs)
+    if end == settings.epochs:
+        progress(steps, steps)
     best = learning.take_best()
     learn_all(network)
     network.eval()

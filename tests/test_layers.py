@@ -45,7 +45,8 @@ LAYERS = (
     *("diagnostics", "changing", "averaging", "sums", "learning"),
     *("evaluate", "lessons", "processes", "culprit", "finite", "keeper"),
     *("watch", "tracking", "train", "workspace", "teacher_identity", "teach", "preflight", "speakers", "plan"),
-    *("report", "write_up", "continuing", "teacher_record", "run", "soup", "verify", "deep_check", "sweep", "api"),
+    *("report", "write_up", "continuing", "staging", "teacher_record", "run", "soup", "verify", "deep_check"),
+    *("sweep", "api"),
     *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli", "__main__"),
 )
 PLUGINS = {

@@ -4,8 +4,8 @@ A file may build on another: `extends: base.yaml`, relative to itself, one level
 
 - maps merge by key; a list or a scalar replaces what was there;
 - a map with another `kind` replaces the whole map, so that no key of the old kind stays behind;
-- null for an entry of `data`, `tasks`, `teachers` or `losses` removes it; null for any other key is its value
-  (`train.patience: null`).
+- null for an entry of `data`, `tasks`, `teachers`, `losses` or `changes` removes it; null for any other key is its
+  value (`train.patience: null`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mmkd.config.problems import ConfigError, KeyPath, Place, Problem, did_you_m
 from mmkd.config.yaml_tree import ELSEWHERE, Node, parse
 from mmkd.secrets import redacted
 
-NAMED_MAPS = ("data", "tasks", "teachers", "losses")
+NAMED_MAPS = ("data", "tasks", "teachers", "losses", "changes")
 """Sections whose entries have names that the experiment gives; null removes such an entry."""
 
 MAX_BYTES = 200_000  # an experiment has about 5,000

@@ -8,6 +8,7 @@ from mmkd.config.adapt import Adapt
 from mmkd.config.adversarial import Adversarial
 from mmkd.config.augment import Augment
 from mmkd.config.cache import Features
+from mmkd.config.changes import Change
 from mmkd.config.checkpoint import Checkpoint
 from mmkd.config.encoders import StudentImage, StudentText
 from mmkd.config.live import Live
@@ -192,6 +193,7 @@ class Experiment(Section):
 
     mixing: how often the rows of each data set are read. augment: views of the training rows; null: the rows alone.
     track: a service that shows runs, beside TensorBoard's files; it changes no number.
+    changes: values that keys take while the run goes on, by a name for each time that some do.
     """
 
     name: Name
@@ -206,6 +208,7 @@ class Experiment(Section):
     weighting: SerializeAsAny[WeightingConfig]
     train: Train = Train()
     track: Track | None = None
+    changes: dict[Name, Change] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
 
     @property

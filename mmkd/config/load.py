@@ -9,13 +9,15 @@ a mistake (`check.py`) run on the sections that are right by themselves. No torc
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from mmkd.config import plugins
+from mmkd.config.changes import mistake_of, with_values
 from mmkd.config.check import check_experiment, check_files, check_whole
 from mmkd.config.check_cards import CardLike, check_cards
 from mmkd.config.document import read_document
@@ -105,7 +107,48 @@ def _validate(root: Node, problems: list[Problem]) -> tuple[Experiment | None, P
     problems += check_experiment(parts)
     if experiment is not None:
         problems += check_whole(parts, experiment)
+        problems += _check_changes(root, experiment, problems)
     return experiment, parts
+
+
+def _check_changes(root: Node, experiment: Experiment, before: Sequence[Problem]) -> Iterator[Problem]:
+    """What is wrong with the experiment's changes, and with the stages that begin with them.
+
+    before: mistakes that are known, which every stage would have again.
+    """
+    known = {(problem.path, problem.message) for problem in before}
+    taken, stage = dict[int, str](), experiment.model_copy(update={"changes": {}})
+    for name, change in sorted(experiment.changes.items(), key=lambda item: item[1].epoch):
+        path: KeyPath = ("changes", name)
+        node = root.nearest(path)
+        wrong: dict[KeyPath, str] = {}
+        wrong |= {("set", key): text for key in change.set if (text := mistake_of(key, stage.dump())) is not None}
+        if change.epoch >= experiment.train.epochs:
+            wrong["epoch",] = f"found {change.epoch}; expected one below `train.epochs`, {experiment.train.epochs}"
+        if change.epoch in taken:
+            wrong["epoch",] = f"found {change.epoch}, as in `{taken[change.epoch]}`; expected one entry for an epoch"
+        taken[change.epoch] = name
+        if not wrong:
+            values = {key: node.nearest(("set", key)) for key in change.set}
+            found: list[Problem] = []
+            new, _ = _validate(with_values(as_tree(stage.dump(), node.place), values), found)
+            found = [problem for problem in found if (problem.path, problem.message) not in known]
+            yield from (replace(problem, path=(*path, "set", *problem.path)) for problem in found)
+            if new is not None and not found:
+                wrong = {("set", key): text for key, text in _other_needs(change.set, stage, new)}
+                stage = new
+        for inner, text in wrong.items():
+            yield Problem(node.nearest(inner).place, (*path, *inner), text)
+
+
+def _other_needs(keys: Iterable[str], stage: Experiment, new: Experiment) -> Iterator[tuple[str, str]]:
+    """Keys by which a loss needs something else of teachers or student than in the stage before."""
+    for key in keys:
+        section, name, *_ = key.split(".")
+        if section == "losses":
+            one, other = stage.losses[name], new.losses[name]
+            if (one.teacher_needs(), one.student_needs()) != (other.teacher_needs(), other.student_needs()):
+                yield key, "the loss would need something else of a teacher or of the student; expected another key"
 
 
 def _section(

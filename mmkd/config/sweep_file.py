@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from mmkd.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 Pair = Annotated[tuple[float, float], Strict(False)]
 IntegerPair = Annotated[tuple[int, int], Strict(False)]
@@ -128,7 +128,28 @@ class HyperOpt(_Guided):
     kind: Literal["hyperopt"] = "hyperopt"
 
 
-Search = Annotated[Grid | Random | Optuna | HyperOpt, Field(discriminator="kind")]
+class Pbt(Section):
+    """Population based training (1711.09846): values change while members train, and the best members' states spread.
+
+    A trial is one generation of a member: `every` epochs, which begin with the state of a trial of the generation
+    before. A member that was among the worst takes over state and values of one of the best, and the values then
+    change; the others go on as they are. A trial depends on all of the generation before, and on nothing else.
+    seed: of the draws. population: members. every: epochs of a generation; they divide those of the experiment.
+    keep: share of the members, at most a half, that counts as the best, and as the worst; one member at least.
+    factor: by which a number is multiplied or divided. A choice gives way to its neighbour.
+    resample: chance that a value is drawn anew instead.
+    """
+
+    kind: Literal["pbt"] = "pbt"
+    seed: NonNegativeInt = 0
+    population: AtLeastTwo = 8
+    every: PositiveInt = 1
+    keep: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    factor: Annotated[float, Field(gt=1)] = 1.2
+    resample: Fraction = 0.25
+
+
+Search = Annotated[Grid | Random | Optuna | HyperOpt | Pbt, Field(discriminator="kind")]
 
 
 class Asha(Section):
@@ -206,8 +227,8 @@ class Sweep(Section):
     """A sweep: every trial is the experiment with overrides, and can be printed as one `mmkd run` command.
 
     experiment: path of the experiment file, relative to the sweep file.
-    trials, hours, gpu_hours: no trial begins after so many trials, hours of the sweep, or hours of GPUs. A grid needs
-        none of them.
+    trials, hours, gpu_hours: no trial begins after so many trials, hours of the sweep, or hours of GPUs. A grid and a
+        population need none of them.
     seeds: every trial's; its score is their mean. give_up: a trial gets no further seed when its mean is below the best
         one's by more than so many standard errors; null: every trial gets all.
     node_cache: folder on each node's own disk, to which encoded data and teachers' outputs are copied once, and from
@@ -234,13 +255,20 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         several = len(self.objective.names) > 1
-        if several and (self.stop_early is not None or self.search.kind == "hyperopt"):
-            what = "search.kind: hyperopt" if self.search.kind == "hyperopt" else "stop_early"
+        if several and (self.stop_early is not None or self.search.kind in ("hyperopt", "pbt")):
+            what = "stop_early" if self.stop_early is not None else f"search.kind: {self.search.kind}"
             raise ValueError(f"{what} knows one objective; found {', '.join(self.objective.names)}")
-        if self.search.kind != "grid" and self.trials is self.hours is self.gpu_hours is None:
+        if self.search.kind not in ("grid", "pbt") and self.trials is self.hours is self.gpu_hours is None:
             raise ValueError("expected at least one of trials, hours, gpu_hours")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: found {list(self.seeds)}; expected each once")
+        if self.search.kind == "pbt":
+            if len(self.seeds) > 1:
+                raise ValueError(f"seeds: found {list(self.seeds)}; a population has one, expected [0], for example")
+            if self.stop_early is not None:
+                raise ValueError("stop_early: a population replaces its worst members itself; expected none")
+            if conditional := [key for key, domain in self.space.items() if domain.when]:
+                raise ValueError(f"space.{conditional[0]}.when: a population varies every key; expected no conditions")
         return self
 
     @model_validator(mode="after")

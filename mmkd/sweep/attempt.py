@@ -19,6 +19,7 @@ from mmkd import interrupt
 from mmkd.arrays import code_hash
 from mmkd.config.load import load
 from mmkd.config.plugins import PACKAGE
+from mmkd.continuing import CHECKPOINTS
 from mmkd.data.cards import read_cards
 from mmkd.disk import DiskError
 from mmkd.errors import MmkdError
@@ -30,11 +31,11 @@ from mmkd.record import RunRecord
 from mmkd.run import Ready, finished_seed, run_seed
 from mmkd.secrets import redacted
 from mmkd.sweep.kept import Kept
-from mmkd.sweep.measures import best_so_far, objectives_of, seconds_of
-from mmkd.sweep.nearby import bring_near
-from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, write_outcome
+from mmkd.sweep.measures import best_so_far, objective_of, objectives_of, seconds_of
+from mmkd.sweep.nearby import bring_near, copy_whole
+from mmkd.sweep.order import PULSE, SAID, STOP, Order, Outcome, place_of, write_outcome
 from mmkd.sweep.rules import hopeless, stopped_at
-from mmkd.sweep.trials import ASKED, FAILED, FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, UNFIT, SeedResult
+from mmkd.sweep.trials import ASKED, FAILED, FINISHED, GIVEN_UP, OUT_OF_MEMORY, STOPPED, UNFIT, WENT_ON, SeedResult
 
 CODE = code_hash(PACKAGE)
 """Hash of the code that this process has imported."""
@@ -132,10 +133,13 @@ def _run(order: Order, tell: Tell, pulse: Pulse) -> Outcome:
     target = Path(order.target)
     ready = KEPT.ready(load(target, order.overrides, read_cards), target, pulse)
     name, curve, seeds = order.objectives[0], list[float](), list[SeedResult]()
-    status = FINISHED
+    status = FINISHED if order.until is None else WENT_ON
     for seed in order.seeds:
         record = _seed(order, ready, seed, tell, first=not seeds)
-        measured = objectives_of(order.objectives, record, order.place / f"seed{seed}", ready)
+        if order.until is None:
+            measured = objectives_of(order.objectives, record, order.place / f"seed{seed}", ready)
+        else:  # others begin with its last state, not with its best one
+            measured = {each: objective_of(record.history[-1], each) for each in order.objectives}
         seeds.append(SeedResult(seed, measured, record.digest, len(record.history), seconds_of(record)))
         if len(seeds) == 1:
             curve = best_so_far(record.history, name)
@@ -157,13 +161,22 @@ def _seed(order: Order, ready: Ready, seed: int, tell: Tell, first: bool) -> Run
     found = finished_seed(folder, ready, seed) if accelerator.is_main_process else None
     if (found := told_by_main(found, accelerator)) is not None:
         return found
+    if order.parent is not None and accelerator.is_main_process:
+        _take_over(place_of(Path(order.folder), order.parent) / folder.name / CHECKPOINTS, folder / CHECKPOINTS)
     history: list[dict[str, Any]] = []
 
     def report(entry: dict[str, Any]) -> bool:
-        history.append(entry)
+        history[entry["epoch"] :] = [entry]  # those of before an interruption or a change of values come again
         curve = best_so_far(history, order.objectives[0])
         tell(len(curve), curve[-1])
         return first and stopped_at(curve, order.rungs) is not None
 
     command = shlex.join(["mmkd", "run", order.target, *order.overrides])
-    return run_seed(ready, seed, folder, command, report, test=False)
+    return run_seed(ready, seed, folder, command, report, test=False, until=order.until)
+
+
+def _take_over(parents: Path, own: Path) -> None:
+    """Copy the parent's last state, unless there is one of its own. Without either, all epochs are run again."""
+    if not any(path.name.isdigit() for path in own.glob("*")):
+        for last in sorted(path for path in parents.glob("*") if path.name.isdigit())[-1:]:
+            copy_whole(last, own / last.name)

@@ -22,9 +22,9 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from mmkd.config.sweep_file import Domain, HyperOpt, Optuna, Random, Sweep
+from mmkd.config.sweep_file import Domain, HyperOpt, Optuna, Pbt, Random, Sweep
 from mmkd.errors import MmkdError
-from mmkd.sweep.space import Space, Values, combinations, from_share, holds
+from mmkd.sweep.space import Values, combinations, drawn, holds
 from mmkd.sweep.trials import FAILED, FINISHED, Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -33,39 +33,37 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def learns(sweep: Sweep) -> bool:
     """Whether a trial depends on others, by its values or by when it ends."""
     gives_up = len(sweep.seeds) > 1 and sweep.give_up is not None
-    return isinstance(sweep.search, Optuna | HyperOpt) or sweep.stop_early is not None or gives_up
+    return isinstance(sweep.search, Optuna | HyperOpt | Pbt) or sweep.stop_early is not None or gives_up
 
 
 def horizon(sweep: Sweep, number: int) -> int:
     """How many trials, the first of all, the trial of this number depends on."""
+    if isinstance(sweep.search, Pbt):
+        return number - number % sweep.search.population
     return max(0, number - ahead_of(sweep) + 1) if learns(sweep) else 0
 
 
 def ahead_of(sweep: Sweep) -> int:
     """How many trials may be under way at the same time, where a trial depends on others."""
     search = sweep.search
+    if isinstance(search, Pbt):
+        return search.population
     return search.ahead if isinstance(search, Optuna | HyperOpt) else Optuna().ahead
 
 
 def choose(sweep: Sweep, number: int, known: Sequence[Trial]) -> Values | None:
-    """What trial `number` sets; None when a grid has no more. known: the trials that it depends on, all ended."""
+    """What trial `number` sets; None when a grid has no more. known: the trials that it depends on, all ended.
+
+    Members of a population: see `population`.
+    """
     search = sweep.search
     if isinstance(search, Optuna):
         return _optuna(sweep, search, number, known)
     if isinstance(search, HyperOpt):
         return _hyperopt(sweep, search, number, known)
     if isinstance(search, Random):
-        return _drawn(sweep.space, np.random.default_rng([search.seed, number]))
+        return drawn(sweep.space, np.random.default_rng([search.seed, number]))
     return next(itertools.islice(combinations(sweep.space), number, None), None)
-
-
-def _drawn(space: Space, generator: np.random.Generator) -> Values:
-    values: Values = {}
-    for key, domain in space.items():
-        share = generator.random()  # drawn in any case, so that a key's draw does not depend on conditions
-        if holds(domain, values):
-            values[key] = from_share(domain, share)
-    return values
 
 
 def _seed(search: Optuna | HyperOpt, number: int) -> int:

@@ -9,12 +9,12 @@ from enum import Enum
 from pathlib import Path
 
 from mmkd.config.problems import ConfigError
-from mmkd.config.sweep_file import Sweep
+from mmkd.config.sweep_file import Pbt, Sweep
 from mmkd.sweep.choose import all_known, choose, horizon
 from mmkd.sweep.journal import Event, Journal
 from mmkd.sweep.order import Order, Outcome
+from mmkd.sweep.population import end_of, member
 from mmkd.sweep.rules import bar_of, rungs
-from mmkd.sweep.space import overrides
 from mmkd.sweep.trials import (
     FAILED,
     HANGING,
@@ -96,12 +96,10 @@ class Course:
         known = all_known(self.trials, horizon(self.sweep, number))
         if known is None:
             return Next.WAIT
-        values = choose(self.sweep, number, known)
-        if values is None:
+        chosen = self._choose(number, known)
+        if chosen is None:
             return idle
-        limits = rungs(self.sweep.stop_early, known, self._fixed.epochs, number)
-        bar = bar_of(known, self.sweep.objective.names[0]) if len(self.sweep.seeds) > 1 else None
-        self._write(chosen_event(Trial(number, values, limits, bar)))
+        self._write(chosen_event(chosen))
         trial = self.trials[number]
         if (why := self._refused(trial)) is not None:
             self._end(trial, FAILED, Outcome(attempt=0, reason=None, status=FAILED, seeds=[], curve=[], says=why), 0.0)
@@ -155,13 +153,23 @@ class Course:
             or (budget.gpu_hours is not None and self._gpu_spent / 3600 >= budget.gpu_hours)
         )
 
+    def _choose(self, number: int, known: list[Trial]) -> Trial | None:
+        name = self.sweep.objective.names[0]
+        if isinstance(self.sweep.search, Pbt):
+            return member(self.sweep.search, self.sweep.space, name, number, known, self._fixed.epochs)
+        values = choose(self.sweep, number, known)
+        if values is None:
+            return None
+        limits = rungs(self.sweep.stop_early, known, self._fixed.epochs, number)
+        return Trial(number, values, limits, bar_of(known, name) if len(self.sweep.seeds) > 1 else None)
+
     def _begin(self, trial: Trial) -> Order:
         started = {"event": "started", "trial": trial.number, "attempt": trial.attempts + 1, "time": self._clock()}
         self._write(started)
         return Order(
             number=trial.number,
             attempt=trial.attempts,
-            overrides=[*self._fixed.overrides, *overrides(trial.values)],
+            overrides=[*self._fixed.overrides, *trial.overrides],
             target=str(self._fixed.target),
             folder=str(self._fixed.folder),
             seeds=list(self.sweep.seeds),
@@ -176,6 +184,8 @@ class Course:
             node_cache=self.sweep.node_cache,
             cache=str(self._fixed.cache),
             entries=list(self._fixed.entries),
+            parent=None if trial.parent is None else trial.parent.number,
+            until=end_of(self.sweep.search, trial, self._fixed.epochs) if isinstance(self.sweep.search, Pbt) else None,
         )
 
     def _break_off(self, trial: Trial, reason: str, says: str, seconds: float, counts: bool) -> None:
@@ -198,7 +208,7 @@ def refusal(load: Callable[[list[str]], object], fixed: Fixed) -> Callable[[Tria
 
     def why(trial: Trial) -> str | None:
         try:
-            load([*fixed.overrides, *overrides(trial.values)])
+            load([*fixed.overrides, *trial.overrides])
         except ConfigError as error:
             return str(error)
         return None

@@ -36,10 +36,10 @@ def bring_near(cache: Path, here: Path, entries: Iterable[str]) -> None:
         whole = [manifest.parent for store in stores for manifest in cache.glob(f"{store}/**/{MANIFEST}")]
         single = [path for place in ("tokenizers", "data/checks") for path in (cache / place).glob("*.json")]
         for path in (*whole, *single):
-            _copy(path, here / path.relative_to(cache))
+            copy_whole(path, here / path.relative_to(cache))
 
 
-def _copy(path: Path, to: Path) -> None:
+def copy_whole(path: Path, to: Path) -> None:
     """A folder, or a file: all of it or nothing, since it has its name when all is there."""
     if to.exists():
         return

@@ -20,7 +20,8 @@ class Order(Section):
     objectives: names, the first is the one that early stopping looks at. cpus, gpus: see `PerTrial`. processes: that
     train the trial together.
     code: hash of mmkd's own code, as the sweep began with it. node_cache: see `Sweep`. cache: the project's own, and of
-    the teachers' outputs in it those that are read.
+    the teachers' outputs in it those that are read. parent: the trial whose state it begins with. until: epochs after
+    which it leaves off, so that others can begin with its state; None: it goes to the end.
     """
 
     number: int
@@ -40,6 +41,8 @@ class Order(Section):
     node_cache: str | None
     cache: str
     entries: list[str]
+    parent: int | None = None
+    until: int | None = None
 
     @property
     def place(self) -> Path:

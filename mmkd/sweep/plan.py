@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
-from mmkd.config.sweep_file import Sweep
+from mmkd.config.sweep_file import Pbt, Sweep
 from mmkd.plan.facts import Plan
 from mmkd.plan.plan import plan_experiment
 from mmkd.plan.show import duration, shown, size
 from mmkd.sweep.choose import ahead_of, learns
-from mmkd.sweep.run import check_space, fixed_overrides, load_trial
+from mmkd.sweep.run import check_space, fixed_overrides
 from mmkd.sweep.space import combinations
 
 
@@ -46,17 +46,22 @@ def plan_sweep(sweep: Sweep, file: Path, progress: Progress, measure: bool = Tru
     Raises ConfigError when a key or a value of the space is not one that the experiment takes.
     """
     target = (file.parent / sweep.experiment).resolve()
-    check_space(sweep, target, fixed_overrides(sweep))
-    plan = plan_experiment(load_trial(target, fixed_overrides(sweep)), target, progress, measure)
+    experiment = check_space(sweep, target, fixed_overrides(sweep))
+    plan = plan_experiment(experiment, target, progress, measure)
     trials = sweep.trials
     if sweep.search.kind == "grid":
         number = sum(1 for _ in combinations(sweep.space))
+        trials = number if trials is None else min(trials, number)
+    share = 1.0
+    if isinstance(sweep.search, Pbt):
+        epochs = experiment.train.epochs
+        share, number = sweep.search.every / epochs, sweep.search.population * epochs // sweep.search.every
         trials = number if trials is None else min(trials, number)
     once = each = total = None
     if plan.seconds is not None:
         once = before_trials(plan)
         tests = sum(t.evaluation_seconds.value for t in plan.teachers if t.evaluation_seconds is not None)
-        each = plan.seconds.value - once - tests
+        each = (plan.seconds.value - once - tests) * share
     at_once = trials_at_once(sweep)
     if once is not None and each is not None and trials is not None:
         total = once + each * -(-trials // at_once)
@@ -91,7 +96,10 @@ def trials_at_once(sweep: Sweep) -> int:
 
 def _notes(sweep: Sweep, at_once: int) -> list[str]:
     found = [f"{at_once} trials at the same time on this machine, each with {sweep.per_trial.cpus} cores"]
-    if learns(sweep):
+    if isinstance(sweep.search, Pbt):
+        every = sweep.search.every
+        found.append(f"a trial is {every} epochs of a member, and waits for all members' epochs before them")
+    elif learns(sweep):
         most = ahead_of(sweep)
         found.append(f"a trial waits for those that came {most} before it, so that {most} run at most (search.ahead)")
     if sweep.stop_early is not None or len(sweep.seeds) > 1:

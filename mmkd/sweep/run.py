@@ -14,8 +14,8 @@ from rich.progress import Progress
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import load
 from mmkd.config.problems import ConfigError
-from mmkd.config.sweep_file import Sweep
-from mmkd.continuing import code_of
+from mmkd.config.sweep_file import Pbt, Sweep
+from mmkd.continuing import CHECKPOINTS, code_of
 from mmkd.data.cards import read_cards
 from mmkd.environment import package_versions
 from mmkd.errors import MmkdError
@@ -30,9 +30,10 @@ from mmkd.sweep.folder import JOURNAL, begin_or_go_on, clear_stop, header_of, pa
 from mmkd.sweep.journal import Journal
 from mmkd.sweep.nearby import entries_of
 from mmkd.sweep.order import place_of
+from mmkd.sweep.population import no_longer_needed
 from mmkd.sweep.ranking import ranked, winner_of
 from mmkd.sweep.show import score, trial_table, troubles
-from mmkd.sweep.space import override
+from mmkd.sweep.space import change, override
 from mmkd.sweep.trials import Trial
 from mmkd.sweep.tuner import carry_out
 from mmkd.sweep.winner import WINNER, command_of, with_new_seeds, write_winner
@@ -93,14 +94,18 @@ def fixed_overrides(sweep: Sweep) -> tuple[str, ...]:
 def check_space(sweep: Sweep, target: Path, settings: tuple[str, ...]) -> Experiment:
     """Load the experiment with every choice, and with both bounds, of every key; return it as the file has it.
 
+    Keys that a population varies must be such that may change while a run goes on.
     Raises ConfigError with the mistakes of all of them.
     """
-    problems = []
+    problems, search = [], sweep.search
+    if isinstance(search, Pbt):
+        _check_generations(search, load_trial(target, settings))
     for key, domain in sweep.space.items():
         conditions = _conditions(sweep, key)
         for value in domain.examples():
+            changes = [change(search.every, {key: value})] if isinstance(search, Pbt) else []
             try:
-                load_trial(target, [*settings, *conditions, override(key, value)])
+                load_trial(target, [*settings, *conditions, override(key, value), *changes])
             except ConfigError as error:
                 problems += error.problems
     if problems:
@@ -110,6 +115,18 @@ def check_space(sweep: Sweep, target: Path, settings: tuple[str, ...]) -> Experi
     if wrong := sorted(name for name in names if name.split(".")[1] not in experiment.tasks):
         raise MmkdError(f"objective.maximize: found {', '.join(wrong)}; the tasks are {', '.join(experiment.tasks)}")
     return experiment
+
+
+def _check_generations(search: Pbt, experiment: Experiment) -> None:
+    epochs = experiment.train.epochs
+    if epochs % search.every or epochs == search.every:
+        raise MmkdError(
+            f"search.every: found {search.every}; expected a number of epochs that divides `train.epochs`, {epochs}, "
+            "into two generations or more"
+        )
+    if experiment.changes:
+        found = ", ".join(experiment.changes)
+        raise MmkdError(f"search.kind: pbt changes keys on the way, as `changes` of the experiment do; found {found}")
 
 
 def _conditions(sweep: Sweep, key: str) -> list[str]:
@@ -140,6 +157,7 @@ def _lead(course: Course, folder: Path, progress: Progress, say: Say, address: s
             last = trial.broke_off[-1]
             say(f"trial {number}, attempt {last.attempt}: {last.reason}: {last.says}")
         keep_best_weights(course, folder)
+        remove_old_states(course, folder)
 
     progress.update(bar, completed=sum(each.status is not None for each in course.trials.values()))
     try:
@@ -160,6 +178,14 @@ def keep_best_weights(course: Course, folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def remove_old_states(course: Course, folder: Path) -> None:
+    """Remove the checkpoints of a population's members with which no other will begin."""
+    if isinstance(course.sweep.search, Pbt):
+        for number in no_longer_needed(course.sweep.search, course.trials):
+            for path in place_of(folder, number).glob(f"seed*/{CHECKPOINTS}"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def _finish(course: Course, fixed: Fixed, say: Say) -> list[Trial]:
     """Show the trials, and write the winner."""
     sweep, trials = course.sweep, list(course.trials.values())
@@ -172,7 +198,7 @@ def _finish(course: Course, fixed: Fixed, say: Say) -> list[Trial]:
         return trials
     how = command_of(fixed.target, fixed.overrides, winner, sweep.per_trial.together)
     path = fixed.folder / WINNER
-    chosen = load_trial(fixed.target, [*fixed.overrides, *(override(k, v) for k, v in winner.values.items())])
+    chosen = load_trial(fixed.target, [*fixed.overrides, *winner.overrides])
     write_winner(path, winner, len(trials), sweep, chosen, how)
     name = sweep.objective.names[0]
     say(f"winner: trial {winner.number}, {name} = {winner.objectives[name]!r}; the same again:\n{how}")

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mmkd.config.sweep_file import Domain
 
 Values = dict[str, Any]
@@ -66,6 +68,16 @@ def from_share(domain: Domain, share: float) -> Any:
     return min(max(bounds[0] * (bounds[1] / bounds[0]) ** share, bounds[0]), bounds[1])
 
 
+def drawn(space: Space, generator: np.random.Generator) -> Values:
+    """Values of all keys, each drawn by itself."""
+    values: Values = {}
+    for key, domain in space.items():
+        share = generator.random()  # drawn in any case, so that a key's draw does not depend on conditions
+        if holds(domain, values):
+            values[key] = from_share(domain, share)
+    return values
+
+
 def override(key: str, value: object) -> str:
     """A key and a value as the command line takes them, with all digits."""
     return f"{key}={json.dumps(value)}"
@@ -74,3 +86,8 @@ def override(key: str, value: object) -> str:
 def overrides(values: Mapping[str, Any]) -> list[str]:
     """All that a trial sets, as the command line takes it."""
     return [override(key, value) for key, value in values.items()]
+
+
+def change(epoch: int, values: Mapping[str, Any]) -> str:
+    """That keys have these values from an epoch on, as the command line takes it."""
+    return override(f"changes.epoch{epoch}", {"epoch": epoch, "set": values})

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmkd.sweep.journal import Event
-from mmkd.sweep.space import Values
+from mmkd.sweep.space import Values, change, overrides
 
-FINISHED, STOPPED, GIVEN_UP, FAILED = "finished", "stopped early", "given up", "failed"
-"""How a trial ends: all epochs of all seeds; by the stopping rule; without its last seeds; broken off for good."""
+FINISHED, STOPPED, GIVEN_UP, FAILED, WENT_ON = "finished", "stopped early", "given up", "failed", "went on"
+"""How a trial ends: all epochs of all seeds; by the stopping rule; without its last seeds; broken off for good; at the
+end of its generation, so that others go on from there."""
 
 LOST, OUT_OF_MEMORY, HANGING, ASKED, UNFIT = "lost", "out of memory", "hanging", "stopped", "unfit"
 """Why an attempt broke off, beside its own error, which is `failed`. stopped: it was asked to. unfit: where it ran, no
@@ -58,6 +59,7 @@ class BrokeOff:
 class Trial:
     """One trial. rungs: epoch -> what the best score so far must reach there to go on.
 
+    parent: the trial whose state it begins with, at the epoch `begins`; None: it begins anew.
     status: None while it is under way. curve: the first objective's best so far after each epoch of the first seed.
     seconds: of all its attempts.
     """
@@ -66,6 +68,8 @@ class Trial:
     values: Values
     rungs: dict[int, float]
     bar: Bar | None
+    parent: Trial | None = None
+    begins: int = 0
     attempts: int = 0
     running: bool = False
     broke_off: list[BrokeOff] = field(default_factory=list)
@@ -79,6 +83,14 @@ class Trial:
     def objectives(self) -> dict[str, float]:
         """Means over the seeds; empty for one that failed."""
         return mean_objectives([seed.objectives for seed in self.seeds])
+
+    @property
+    def overrides(self) -> list[str]:
+        """With them, the experiment gives the trial from the first epoch on: its first ancestor's, and what changed."""
+        if self.parent is None:
+            return overrides(self.values)
+        other = {key: value for key, value in self.values.items() if value != self.parent.values[key]}
+        return [*self.parent.overrides, *([change(self.begins, other)] if other else [])]
 
 
 def mean_objectives(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -100,7 +112,8 @@ def take_in(trials: dict[int, Trial], event: Event) -> None:
         case "chosen":
             rungs = {int(epoch): value for epoch, value in event["rungs"].items()}
             bar = None if event["bar"] is None else Bar(**event["bar"])
-            trials[event["trial"]] = Trial(event["trial"], event["values"], rungs, bar)
+            parent = None if event["parent"] is None else trials[event["parent"]]
+            trials[event["trial"]] = Trial(event["trial"], event["values"], rungs, bar, parent, event["begins"])
         case "started":
             trial = trials[event["trial"]]
             trial.attempts, trial.running = event["attempt"], True
@@ -134,4 +147,6 @@ def time_spent(events: Iterable[Event]) -> float:
 def chosen_event(trial: Trial) -> dict[str, Any]:
     """The line that says what a trial sets, and by what it will be stopped."""
     bar = None if trial.bar is None else vars(trial.bar)
-    return {"event": "chosen", "trial": trial.number, "values": trial.values, "rungs": trial.rungs, "bar": bar}
+    parent = None if trial.parent is None else trial.parent.number
+    about = {"event": "chosen", "trial": trial.number, "parent": parent, "begins": trial.begins}
+    return {**about, "values": trial.values, "rungs": trial.rungs, "bar": bar}

@@ -12,7 +12,6 @@ from ruamel.yaml import YAML
 
 from mmkd.config.experiment import Experiment
 from mmkd.config.sweep_file import Sweep
-from mmkd.sweep.space import overrides
 from mmkd.sweep.trials import Trial
 
 WINNER = "winner.yaml"
@@ -22,7 +21,7 @@ NEW_SEEDS = 5
 
 def command_of(target: Path, fixed: Sequence[str], trial: Trial, processes: int) -> str:
     """The `mmkd run` that gives the trial again. processes: that trained it together."""
-    return shlex.join([*_mmkd_run(processes), os.path.relpath(target), *fixed, *overrides(trial.values)])
+    return shlex.join([*_mmkd_run(processes), os.path.relpath(target), *fixed, *trial.overrides])
 
 
 def _mmkd_run(processes: int) -> list[str]:

@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 import mmkd.checkpoints as module
 from mmkd import disk
-from mmkd.checkpoints import MANIFEST, Checkpoints, Damaged, OtherRun, read
+from mmkd.checkpoints import MANIFEST, Before, Checkpoints, Damaged, OtherRun, Saved, read
 from mmkd.disk import DiskError
 from mmkd.record import hash_of
 from tiny_project import same_weights
@@ -378,3 +378,48 @@ def test_a_full_disk_is_one_to_the_writer_of_tensors_too(tmp_path: Path, monkeyp
     with pytest.raises(OSError) as found:
         module.write_tensors(tmp_path / "full", {"one": torch.zeros(3)})
     assert found.value.errno == errno.ENOSPC
+
+
+def test_a_step_that_is_saved_again_takes_the_place_of_the_one_before_its_epoch_ended(tmp_path: Path) -> None:
+    checkpoints = filled(tmp_path / "c", 3, 6)
+    checkpoints.save(6, tensors(6), facts(9))
+    assert read(tmp_path / "c" / "000000006").facts["epoch"] == 2
+    checkpoints.save(6, tensors(6), facts(9), replace=True)
+    assert read(tmp_path / "c" / "000000006").facts["epoch"] == 3
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["000000003", "000000006"]
+
+
+def test_killed_at_any_operation_of_such_a_save_a_run_goes_on_from_a_whole_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path / "count", 3, 6)
+    with monkeypatch.context() as patch:
+        done = count_or_kill(patch, None)
+        row(tmp_path / "count").save(6, tensors(6), facts(9), replace=True)
+    ends = []
+    for at in range(len(done)):
+        folder = tmp_path / str(at)
+        filled(folder, 3, 6)
+        with monkeypatch.context() as patch:
+            count_or_kill(patch, at)
+            with pytest.raises(Killed):
+                row(folder).save(6, tensors(6), facts(9), replace=True)
+        saved = row(folder).newest()
+        assert saved is not None
+        ends.append((saved.step, saved.facts["epoch"]))
+        row(folder).save(6, tensors(6), facts(9), replace=True)
+        assert row(folder).newest().facts["epoch"] == 3
+        assert all(path.name.isdigit() for path in folder.iterdir()), "what was left half-done is cleared away"
+    assert set(ends) == {(6, 2), (3, 1), (6, 3)}
+
+
+def test_a_training_begins_at_the_end_of_the_one_before_and_nowhere_else(tmp_path: Path) -> None:
+    def of(made: str, epoch: int, batch: int = 0) -> Saved:
+        return Saved(3, {}, {"made_from": {"code": made}, "epoch": epoch, "batch": batch})
+
+    second = Checkpoints(tmp_path, {"code": "2"}, print, before=Before({"code": "1"}, 4))
+    assert second.goes_on_from(of("1", 4)) and second.goes_on_from(of("2", 5, batch=1))
+    for saved in (of("1", 3), of("1", 5), of("1", 4, batch=1), of("3", 4)):
+        assert not second.goes_on_from(saved)
+        with pytest.raises(OtherRun):
+            second.require_same(saved)

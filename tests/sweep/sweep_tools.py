@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from mmkd.sweep.course import Course, Fixed, Next
 from mmkd.sweep.journal import Journal
 from mmkd.sweep.order import Order, Outcome
 from mmkd.sweep.rules import hopeless, stopped_at
-from mmkd.sweep.trials import FINISHED, GIVEN_UP, STOPPED, Trial
+from mmkd.sweep.trials import FINISHED, GIVEN_UP, STOPPED, WENT_ON, Trial
 
 NAME = "validation.mean_score"
 EPOCHS = 9
@@ -23,6 +24,19 @@ SPACE: dict[str, Any] = {
     "weighting.bound": {"uniform": [0.5, 2.0], "when": {"weighting.kind": "uncertainty"}},
     "train.batch_size": {"integer": [8, 64]},
 }
+
+
+POPULATION: dict[str, Any] = {
+    "search": {"kind": "pbt", "population": 6, "every": 3, "keep": 0.34},
+    "trials": None,
+    "space": {
+        "train.lr": {"log_uniform": [1e-4, 1e-1]},
+        "losses.words.weight": {"uniform": [0.1, 2.0]},
+        "losses.words.degree": {"integer": [1, 9]},
+        "losses.words.normalize": {"choice": [False, True]},
+    },
+}
+"""Keys of a sweep by population based training, of three generations."""
 
 
 def sweep_of(**plain: Any) -> Sweep:
@@ -41,8 +55,29 @@ def fixed_in(folder: Path) -> Fixed:
     return Fixed(folder / "x.yaml", folder, ("seeds=[0]",), EPOCHS, "code", folder / "cache", ())
 
 
+def population_curve(order: Order) -> list[float]:
+    """Scores after each epoch of a lineage, told by its overrides alone: each epoch adds what its values allow."""
+    changes, values = dict[int, dict[str, Any]](), dict[str, Any]()
+    for key, _, text in (override.partition("=") for override in order.overrides):
+        if key.startswith("changes."):
+            changes[json.loads(text)["epoch"]] = json.loads(text)["set"]
+        else:
+            values[key] = json.loads(text)
+    curve = [0.0]
+    for epoch in range(order.until or EPOCHS):
+        values |= changes.get(epoch, {})
+        gain = 1 - abs(math.log10(values["train.lr"]) + 2.3) / 4 - abs(values["losses.words.weight"] - 1) / 9
+        curve.append(curve[-1] + gain + 0.01 * math.sin(values["losses.words.degree"]))
+    return curve[1:]
+
+
 def carried_out(order: Order, values: dict[str, Any], curve_of: Callable[..., list[float]] = curve_of) -> Outcome:
     """What a worker would do."""
+    if order.until is not None or order.parent is not None:
+        curve = population_curve(order)
+        seed = {"seed": 0, "objectives": {NAME: curve[-1]}, "record": "r", "epochs": len(curve), "seconds": 1.0}
+        status = FINISHED if order.until is None else WENT_ON
+        return Outcome(attempt=order.attempt, reason=None, status=status, seeds=[seed], curve=curve, says="")
     seeds: list[dict[str, Any]] = []
     status, first = FINISHED, list[float]()
     for seed in order.seeds:
@@ -98,4 +133,4 @@ def simulate(
 
 def told(trials: dict[int, Trial]) -> list[tuple[Any, ...]]:
     """All that must not depend on timing: values, what had to be reached, how it ended, scores."""
-    return [(t.number, t.values, t.rungs, t.bar, t.status, t.seeds, t.curve) for t in trials.values()]
+    return [(t.number, t.values, t.overrides, t.rungs, t.bar, t.status, t.seeds, t.curve) for t in trials.values()]

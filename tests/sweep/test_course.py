@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_tools import NAME, carried_out, fixed_in, simulate, sweep_of, told
+from sweep_tools import EPOCHS, NAME, POPULATION, carried_out, fixed_in, simulate, sweep_of, told
 
 from mmkd.sweep.course import Course, Next
 from mmkd.sweep.journal import Journal, read_journal
 from mmkd.sweep.order import Order, Outcome
 from mmkd.sweep.ranking import winner_of
-from mmkd.sweep.trials import FAILED, FINISHED, GIVEN_UP, HANGING, LOST, OUT_OF_MEMORY, STOPPED, UNFIT, trials_of
+from mmkd.sweep.trials import (
+    FAILED,
+    FINISHED,
+    GIVEN_UP,
+    HANGING,
+    LOST,
+    OUT_OF_MEMORY,
+    STOPPED,
+    UNFIT,
+    WENT_ON,
+    trials_of,
+)
 
 SWEEPS: dict[str, dict[str, Any]] = {
     "random": {"search": {"kind": "random"}},
@@ -23,6 +34,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
     "hyperopt, median": {"search": {"kind": "hyperopt", "startup": 4}, "stop_early": {"kind": "median"}},
     "hyperband": {"search": {"kind": "random"}, "stop_early": {"kind": "hyperband", "reduction": 2}},
     "seeds": {"search": {"kind": "optuna", "startup": 4, "ahead": 3}, "seeds": [0, 1, 2]},
+    "pbt": POPULATION,
     "two objectives": {"objective": {"minimize": "parameters"}, "search": {"kind": "optuna", "startup": 4}},
 }
 
@@ -181,3 +193,59 @@ def test_the_winner_is_the_best_mean_of_those_that_finished(tmp_path: Path):
     assert winner is not None and winner.status == FINISHED
     finished = [trial for trial in trials.values() if trial.status == FINISHED]
     assert winner.objectives[NAME] == max(trial.objectives[NAME] for trial in finished)
+
+
+def test_a_population_ends_with_its_last_generation_which_alone_can_win(tmp_path: Path):
+    sweep = sweep_of(**POPULATION)
+    trials = simulate(sweep, tmp_path / "j.jsonl", at_once=50)
+    assert [trial.status for trial in trials.values()] == [WENT_ON] * 12 + [FINISHED] * 6
+    assert [trial.seeds[0].epochs for trial in trials.values()] == [3] * 6 + [6] * 6 + [9] * 6
+    winner = winner_of(trials.values(), sweep.objective)
+    assert winner is not None and winner.number >= 12
+
+
+def test_an_order_of_a_population_says_whose_state_it_begins_with_and_how_far_it_goes(tmp_path: Path):
+    sweep, orders = sweep_of(**POPULATION), dict[int, Order]()
+    with Journal(tmp_path / "j.jsonl") as journal:
+        course = Course(sweep, fixed_in(tmp_path), journal)
+        while isinstance(order := course.next(), Order):
+            orders[order.number] = order
+            course.ended(order.number, carried_out(order, course.trials[order.number].values), 1.0)
+    assert [order.until for order in orders.values()] == [3] * 6 + [6] * 6 + [None] * 6
+    assert {orders[number].parent for number in range(6)} == {None}
+    for number, order in orders.items():
+        if order.parent is None:
+            assert number < 6
+            continue
+        parent = orders[order.parent]
+        assert number // 6 == order.parent // 6 + 1
+        more = order.overrides[len(parent.overrides) :]
+        assert order.overrides[: len(parent.overrides)] == parent.overrides and len(more) <= 1
+        assert all(line.startswith(f"changes.epoch{parent.until}={{") for line in more)
+        if order.parent % 6 == number % 6:
+            assert more == []
+    assert any(len(order.overrides) > 6 for order in orders.values())
+    assert EPOCHS == 9
+
+
+def test_a_generation_waits_for_all_of_the_one_before_and_for_no_other(tmp_path: Path):
+    with Journal(tmp_path / "j.jsonl") as journal:
+        course = Course(sweep_of(**POPULATION), fixed_in(tmp_path), journal)
+        orders = [course.next() for _ in range(6)]
+        assert all(isinstance(order, Order) for order in orders) and course.next() is Next.WAIT
+        for order in orders:
+            assert isinstance(order, Order) and course.next() is Next.WAIT
+            course.ended(order.number, carried_out(order, course.trials[order.number].values), 1.0)
+        assert isinstance(course.next(), Order)
+
+
+def test_members_that_fail_are_replaced_and_without_any_left_the_sweep_ends(tmp_path: Path):
+    sweep = sweep_of(**POPULATION)
+    some = simulate(
+        sweep, tmp_path / "some.jsonl", fails=lambda order, _: FAILED if order.number in (0, 1, 2) else None
+    )
+    assert len(some) == 18 and [some[number].status for number in range(4)] == [FAILED] * 3 + [WENT_ON]
+    parents = {trial.parent.number for trial in some.values() if trial.parent is not None}
+    assert not parents & {0, 1, 2} and {some[n].parent.number for n in (6, 7, 8)} <= {3, 4, 5}
+    none = simulate(sweep, tmp_path / "none.jsonl", fails=lambda order, _: FAILED)
+    assert len(none) == 6 and winner_of(none.values(), sweep.objective) is None

@@ -20,7 +20,7 @@ from mmkd.config.section_file import load_section
 from mmkd.config.sweep_file import Sweep
 from mmkd.record import read_record
 from mmkd.sweep.journal import read_journal
-from mmkd.sweep.trials import FAILED, FINISHED, Trial, trials_of
+from mmkd.sweep.trials import FAILED, FINISHED, WENT_ON, Trial, trials_of
 from test_cli import EXPERIMENT, ROOT
 
 SWEEP = """\
@@ -338,3 +338,45 @@ def test_left_behind_sees_a_process(tmp_path: Path) -> None:
         sleeper.kill()
         sleeper.wait()
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_population_is_the_same_after_kills_and_its_winner_is_an_ordinary_experiment(project: Path) -> None:
+    """On Ray: its driver is killed while a generation is under way; then the winner's file is run from scratch."""
+    text = SWEEP.replace("{kind: optuna, ahead: 2}", "{kind: pbt, population: 3, every: 1, keep: 0.34, resample: 0.5}")
+    text = "".join(
+        line for line in text.splitlines(True) if not line.startswith(("trials", "stop_early", "  weighting.kind"))
+    )
+    text += "  train.lr: {log_uniform: [1.0e-4, 1.0e-2]}\n"
+    whole = project_in(project / "whole")
+    for folder in (project, whole):
+        tiny = folder / "tiny.yaml"
+        tiny.write_text(tiny.read_text("utf-8").replace("epochs: 2", "epochs: 3"), "utf-8")
+        (folder / "sweeps" / "small.yaml").write_text(text, "utf-8")
+    assert (done := mmkd(whole, "sweep", "sweeps/small.yaml")).returncode == 0, done.stdout + done.stderr
+    for times in (2, 5):
+        driver = begun(project, "sweep", "sweeps/small.yaml")
+        wait_for(project, "started", times)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        assert driver.stdout is not None
+        driver.stdout.close()
+    done = mmkd(project, "sweep", "sweeps/small.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, other = trials(whole), trials(project)
+    assert sorted(one) == list(range(9)) and [trial.status for trial in one.values()] == [WENT_ON] * 6 + [FINISHED] * 3
+    assert [(t.overrides, t.status, t.curve, t.objectives) for t in one.values()] == [
+        (t.overrides, t.status, t.curve, t.objectives) for t in other.values()
+    ]
+    assert any("changes." in line for trial in one.values() for line in trial.overrides)
+    assert not list(run_folder(project).glob("trials/*/seed0/checkpoints"))
+    best = max((t for t in other.values() if t.status == FINISHED), key=lambda t: t.objectives["validation.mean_score"])
+    kept = read_record(run_folder(project) / "trials" / f"{best.number:04}" / "seed0" / "record.json")
+    alone = mmkd(project, "run", str(run_folder(project) / "winner.yaml"))
+    assert alone.returncode == 0, alone.stderr
+    (path,) = project.glob("results/runs/tiny_small-*/seed0/record.json")
+    record = read_record(path)
+    assert record.selection.value == best.objectives["validation.mean_score"]
+    assert record.weights == kept.weights
+    time.sleep(2)
+    assert left_behind(project) == []
