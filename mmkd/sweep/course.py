@@ -109,10 +109,11 @@ class Course:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to do."""
-        number = len(self.trials)
         if any(trial.status is None for trial in self.trials.values()):
             return False
-        return self._is_spent(number) or (self.sweep.search.kind == "grid" and choose(self.sweep, number, []) is None)
+        number = len(self.trials)
+        known = [self.trials[before] for before in range(horizon(self.sweep, number))]
+        return self._is_spent(number) or self._choose(number, known) is None
 
     def broke_off(self, number: int, reason: str, says: str, seconds: float) -> None:
         """An attempt ended without a result. reason: as in `trials`. seconds: that it took."""
