@@ -177,7 +177,7 @@ def _ask(file: Path, overrides: list[str] | None, share: float | None, progress:
     experiment = load(file, overrides or [], read_cards)
     if not experiment.train.cache:
         raise MmkdError(f"{file}: `train.cache` is false: its teachers run live, and nothing is stored")
-    from mmkd.run import make_ready
+    from mmkd.ready import make_ready
     from mmkd.speakers import speakers
 
     ready = make_ready(experiment, file, progress)

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from mmkd.config.experiment import Experiment
 from mmkd.preflight.check import preflight
 from mmkd.preflight.found import Report
-from mmkd.run import make_ready
+from mmkd.ready import make_ready
 from mmkd.train import Players
 
 

@@ -12,10 +12,12 @@ from rich.progress import Progress
 from mmkd.config.load import from_plain
 from mmkd.environment import code_state
 from mmkd.places import Places
+from mmkd.ready import make_ready
 from mmkd.record import RecordError, RunRecord, read_record
 from mmkd.report.records import SCRATCH_NAME, ledger_predictions, untracked_code
 from mmkd.report.verification import Verification, compare_records
-from mmkd.run import make_ready, run_folder, run_seed
+from mmkd.run import run_folder
+from mmkd.seed import run_seed
 from mmkd.write_up import PREDICTIONS
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-import mmkd.run
+import mmkd.seed
 from mmkd.cache.catalogue import entries
 from mmkd.data.corpus import Corpus
-from mmkd.run import make_ready, run_seed
+from mmkd.ready import make_ready
+from mmkd.seed import run_seed
 from tiny_project import experiment, make_project, plain_experiment
 
 QUIET = Progress(disable=True)
@@ -29,7 +30,7 @@ def augmented(epochs: int = 3, cache: bool = True, **augment: Any) -> dict[str, 
 def corpora(monkeypatch: pytest.MonkeyPatch) -> list[Corpus]:
     """The training corpus of each epoch, as the loop read it."""
     found: list[Corpus] = []
-    train = mmkd.run.train
+    train = mmkd.seed.train
 
     def spied(players: Any, corpus_of: Any, *arguments: Any, **options: Any) -> Any:
         def seen(epoch: int) -> Corpus:
@@ -38,7 +39,7 @@ def corpora(monkeypatch: pytest.MonkeyPatch) -> list[Corpus]:
 
         return train(players, seen, *arguments, **options)
 
-    monkeypatch.setattr(mmkd.run, "train", spied)
+    monkeypatch.setattr(mmkd.seed, "train", spied)
     return found
 
 

@@ -15,7 +15,8 @@ from conformance.scene import make_scene
 from mmkd import checkpoint
 from mmkd.diagnostics import Diagnostics, gradient_numbers, teacher_numbers
 from mmkd.objective import Objective
-from mmkd.run import make_ready, run_seed
+from mmkd.ready import make_ready
+from mmkd.seed import run_seed
 from tiny_project import experiment, plain_experiment, same_weights
 
 

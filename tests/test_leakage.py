@@ -11,7 +11,7 @@ import pytest
 from rich.progress import Progress
 from test_sweep import mmkd as command_line
 
-import mmkd.run
+import mmkd.seed
 from lab import flipped as flipped_source
 from mmkd.data.base import Example
 from mmkd.data.corpus import Corpus
@@ -19,8 +19,9 @@ from mmkd.data.mix import Mix
 from mmkd.data.sealed import Sealed
 from mmkd.openings import note_opening, openings_of
 from mmkd.plan.plan import plan_experiment
+from mmkd.ready import make_ready
 from mmkd.record import RecordError, RunRecord
-from mmkd.run import make_ready, run_experiment
+from mmkd.run import run_experiment
 from mmkd.sweep.journal import read_journal
 from mmkd.sweep.trials import trials_of
 from tiny_project import CARDS, experiment, make_project, plain_experiment, student_alone
@@ -110,7 +111,7 @@ def test_the_seal_is_closed_while_anything_trains(tmp_path: Path, monkeypatch: p
     """Also for the second seed, after the first has been evaluated."""
     states: list[tuple[str, bool]] = []
     mixes: list[Mix] = []
-    opened, trained, split = Mix.test_opened, mmkd.run.train, Mix.split
+    opened, trained, split = Mix.test_opened, mmkd.seed.train, Mix.split
 
     def watched(*arguments: Any, **options: Any) -> Any:
         states.append(("train", mixes[0]._seal.is_open))
@@ -123,7 +124,7 @@ def test_the_seal_is_closed_while_anything_trains(tmp_path: Path, monkeypatch: p
         states.append((name, mix._seal.is_open))
         return split(mix, name, *rest)
 
-    monkeypatch.setattr(mmkd.run, "train", watched)
+    monkeypatch.setattr(mmkd.seed, "train", watched)
     monkeypatch.setattr(Mix, "split", seen)
     run(student_alone() | {"seeds": [0, 1]}, project_of(tmp_path / "project"))
     assert opened is Mix.test_opened

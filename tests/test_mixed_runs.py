@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from mmkd.run import make_ready, run_seed
+from mmkd.ready import make_ready
+from mmkd.seed import run_seed
 from tiny_project import experiment, make_project, student_alone
 
 OPTIONS = {"train": 16, "transfer": 4, "validation": 12, "test": 16, "pixels": 48}

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import mmkd.run
+import mmkd.seed
 from mmkd import checkpoint
 from mmkd.arrays import file_hash
 from mmkd.config.load import load
@@ -23,8 +24,10 @@ from mmkd.data.base import Example
 from mmkd.data.dataset import DataSet
 from mmkd.data.tokens import SPECIAL, _wordpiece
 from mmkd.errors import MmkdError
+from mmkd.ready import make_ready
 from mmkd.record import RecordError, RunRecord, read_record
-from mmkd.run import make_ready, run_experiment, run_seed
+from mmkd.run import run_experiment
+from mmkd.seed import run_seed
 from tiny_project import BERT, experiment, make_project, plain_experiment, same_weights, student_alone
 
 QUIET = Progress(disable=True)
@@ -154,7 +157,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_training(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("mmkd.run.train", no_training)
+    monkeypatch.setattr("mmkd.seed.train", no_training)
     monkeypatch.setattr("mmkd.teach.train", no_training)
 
 
@@ -266,7 +269,7 @@ def test_another_teacher_makes_another_record(copied, monkeypatch: pytest.Monkey
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What happens, in order: `read SPLIT` by anything but the check of the data, `trained`."""
     events: list[str] = []
-    read, train = DataSet.read, mmkd.run.train
+    read, train = DataSet.read, mmkd.seed.train
 
     def spy(self: DataSet, split: str) -> Iterator[Example]:
         events.append(f"read {split}")
@@ -278,7 +281,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return result
 
     monkeypatch.setattr(DataSet, "read", spy)
-    monkeypatch.setattr(mmkd.run, "train", trained)
+    monkeypatch.setattr(mmkd.seed, "train", trained)
     return events
 
 

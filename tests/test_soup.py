@@ -17,9 +17,10 @@ from mmkd import checkpoint
 from mmkd.cli import app
 from mmkd.data.mix import Mix
 from mmkd.evaluate import evaluate
+from mmkd.ready import make_ready
 from mmkd.record import RunRecord, read_record
 from mmkd.report.tables import table_of
-from mmkd.run import make_ready, run_experiment
+from mmkd.run import run_experiment
 from mmkd.soup import SoupError, _member, _require_alike, greedy, make_soup, mean_of
 from mmkd.student.stored import read_student
 from tiny_project import experiment, make_project, student_alone

@@ -13,7 +13,8 @@ from rich.progress import Progress
 from mmkd import checkpoint
 from mmkd.checkpoint import CheckpointError
 from mmkd.config.load import from_plain
-from mmkd.run import make_ready, run_experiment, run_folder
+from mmkd.ready import make_ready
+from mmkd.run import run_experiment, run_folder
 from mmkd.student.stored import read_student
 from mmkd.teach import new_student
 from tiny_project import make_project, plain_experiment, student_alone

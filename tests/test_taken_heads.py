@@ -15,8 +15,9 @@ from mmkd.checkpoint import CheckpointError
 from mmkd.config.load import from_plain
 from mmkd.plan.plan import plan_experiment
 from mmkd.plan.student import make_players, without_teachers
+from mmkd.ready import make_ready
 from mmkd.record import read_record
-from mmkd.run import make_ready, run_experiment
+from mmkd.run import run_experiment
 from mmkd.student.stored import read_student
 from tiny_project import make_project, plain_experiment
 

@@ -23,7 +23,8 @@ from mmkd.config.problems import ConfigError
 from mmkd.data.base import DataError
 from mmkd.data.corpus import Readers
 from mmkd.lora import LoraError, add_lora, merge_lora
-from mmkd.run import make_ready, run_experiment
+from mmkd.ready import make_ready
+from mmkd.run import run_experiment
 from mmkd.teachers.base import Teacher
 from tiny_project import experiment, make_project, plain_experiment, same_weights
 

@@ -27,9 +27,10 @@ from mmkd.interrupt import Interrupted
 from mmkd.lease import in_turn
 from mmkd.places import CACHE
 from mmkd.processes import told_by_main
+from mmkd.ready import Ready
 from mmkd.record import RunRecord
-from mmkd.run import Ready, finished_seed, run_seed
 from mmkd.secrets import redacted
+from mmkd.seed import finished_seed, run_seed
 from mmkd.sweep.kept import Kept
 from mmkd.sweep.measures import best_so_far, objective_of, objectives_of, seconds_of
 from mmkd.sweep.nearby import bring_near, copy_whole

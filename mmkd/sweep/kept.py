@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from mmkd.config.experiment import Experiment
+from mmkd.ready import Ready, make_ready
 from mmkd.record import hash_of
-from mmkd.run import Ready, make_ready
 
 SECTIONS = ("data", "mixing", "augment", "tasks", "teachers", "student")
 """Sections that a `Ready` is made from; of `train` all but what the loop alone reads."""

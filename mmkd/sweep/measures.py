@@ -12,8 +12,8 @@ import torch
 
 from mmkd.cache.speak import CachedTeacher, CachedViews
 from mmkd.data.batches import to_device
+from mmkd.ready import Ready
 from mmkd.record import RunRecord
-from mmkd.run import Ready
 from mmkd.student.stored import read_student
 from mmkd.student.student import Student
 from mmkd.watch.flops import FlopCount

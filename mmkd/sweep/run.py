@@ -20,8 +20,8 @@ from mmkd.data.cards import read_cards
 from mmkd.environment import package_versions
 from mmkd.errors import MmkdError
 from mmkd.lease import only_writer
+from mmkd.ready import make_ready
 from mmkd.record import hash_of
-from mmkd.run import make_ready
 from mmkd.student.stored import FOLDER
 from mmkd.sweep.attempt import CODE
 from mmkd.sweep.choose import require_hyperopt

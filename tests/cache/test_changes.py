@@ -29,7 +29,7 @@ from mmkd.cache import store
 from mmkd.cache.entry import key_of
 from mmkd.cache.store import Making, packing_of, parts_of
 from mmkd.cli import app
-from mmkd.run import make_ready
+from mmkd.ready import make_ready
 from mmkd.teach import prepare
 from mmkd.teachers import hf_text, timm
 from mmkd.types import Batch, Outputs

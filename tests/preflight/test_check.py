@@ -19,7 +19,8 @@ from mmkd.preflight.check import CHANCE, check_size, preflight
 from mmkd.preflight.found import Finding, Report
 from mmkd.preflight.rows import FEWEST, OF_A_SORT, drawn_rows
 from mmkd.preflight.show import shown
-from mmkd.run import Ready, make_ready, run_seed
+from mmkd.ready import Ready, make_ready
+from mmkd.seed import run_seed
 from mmkd.train import Players
 from mmkd.types import Outputs
 from tiny_project import TASKS, Row, everything, experiment, listed_corpus, make_project, plain_experiment, same_weights

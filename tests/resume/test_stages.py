@@ -17,8 +17,10 @@ from mmkd.keeper import Keeper
 from mmkd.learning import Learning
 from mmkd.losses import crd
 from mmkd.plan.plan import plan_experiment
+from mmkd.ready import make_ready
 from mmkd.record import RunRecord
-from mmkd.run import make_ready, run_experiment, run_folder, run_seed
+from mmkd.run import run_experiment, run_folder
+from mmkd.seed import run_seed
 from mmkd.verify import verify_record
 from tiny_project import experiment, make_project, plain_experiment
 

@@ -17,8 +17,10 @@ from mmkd import checkpoint
 from mmkd.checkpoint import CheckpointError
 from mmkd.evaluate import evaluate, write_predictions
 from mmkd.plan.plan import plan_experiment
+from mmkd.ready import Ready, make_ready
 from mmkd.record import RunRecord
-from mmkd.run import Ready, make_ready, run_experiment, run_folder, start_of
+from mmkd.run import run_experiment, run_folder
+from mmkd.seed import start_of
 from mmkd.student.adapted import merge, trained_parameters
 from mmkd.student.stored import read_student
 from mmkd.student.student import READER

@@ -14,8 +14,8 @@ import torch
 from mmkd import interrupt
 from mmkd.disk import DiskError
 from mmkd.lease import alone
+from mmkd.ready import Ready
 from mmkd.record import read_record
-from mmkd.run import Ready
 from mmkd.sweep import attempt as attempts
 from mmkd.sweep.attempt import CODE, attempt
 from mmkd.sweep.measures import best_so_far, objective_of

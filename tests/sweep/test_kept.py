@@ -11,7 +11,8 @@ from rich.progress import Progress
 
 from mmkd.config.experiment import Train
 from mmkd.config.load import load
-from mmkd.run import make_ready, run_seed
+from mmkd.ready import make_ready
+from mmkd.seed import run_seed
 from mmkd.sweep import kept
 from mmkd.sweep.kept import OF_THE_LOOP, Kept
 from tiny_project import make_project, plain_experiment

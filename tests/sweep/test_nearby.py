@@ -11,7 +11,7 @@ from rich.progress import Progress
 from mmkd.arrays import StoreError
 from mmkd.cache.entry import MANIFEST
 from mmkd.places import CACHE
-from mmkd.run import make_ready
+from mmkd.ready import make_ready
 from mmkd.sweep.nearby import bring_near, entries_of
 from tiny_project import experiment, make_project, plain_experiment
 

@@ -17,8 +17,9 @@ from mmkd.config.problems import ConfigError
 from mmkd.data.cards import read_cards
 from mmkd.errors import MmkdError
 from mmkd.learning import Learning
+from mmkd.ready import make_ready
 from mmkd.record import RunRecord, read_record
-from mmkd.run import make_ready, run_experiment
+from mmkd.run import run_experiment
 from mmkd.sweep.attempt import CODE, attempt
 from mmkd.sweep.course import Course, Fixed
 from mmkd.sweep.journal import Journal
