@@ -214,12 +214,7 @@ def tables(
     records, out = (places.runs, places.runs / "tables") if runs else (places.records, places.tables)
     with refusals():
         if check:
-            problems = check_tables(places.tables, places.records, places.root)
-            for problem in problems:
-                typer.echo(problem, err=True)
-            if problems:
-                raise typer.Exit(FAILED)
-            typer.echo("every table follows from its records")
+            _verdict(check_tables(places.tables, places.records, places.root), "every table follows from its records")
             return
         if fill:
             _fill(filling_commands(tables_of(places.tables, records)), places.root, dry_run)
@@ -250,15 +245,19 @@ def figures(
     records, out = (places.runs, places.runs / "figures") if runs else (places.records, places.figures)
     with refusals():
         if check:
-            problems = check_figures(places.figures, places.records)
-            for problem in problems:
-                typer.echo(problem, err=True)
-            if problems:
-                raise typer.Exit(FAILED)
-            typer.echo("every figure follows from its records")
+            _verdict(check_figures(places.figures, places.records), "every figure follows from its records")
             return
         for path in write_figures(places.figures, records, out):
             typer.echo(f"wrote {path.relative_to(places.root)}")
+
+
+def _verdict(problems: Sequence[str], good: str) -> None:
+    """Say every problem and fail, or say that there is none."""
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(FAILED)
+    typer.echo(good)
 
 
 def _fill(commands: Mapping[str, Sequence[str]], root: Path, dry_run: bool) -> None:

@@ -59,13 +59,21 @@ def ledger_predictions(path: Path) -> Path:
 def load_records(folder: Path) -> list[RunRecord]:
     """All records below a folder of scratch runs or a ledger, variants too, sorted by their names in the ledger.
 
+    Raises as `trusted_records` does.
+    """
+    return [each.record for each in trusted_records(folder) if each.record is not None]
+
+
+def trusted_records(folder: Path) -> list[StoredRecord]:
+    """The same, with the files that they are in.
+
     Raises ReportError where the folder is absent, RecordError with a line for each record that cannot be trusted.
     """
     stored = find_records(folder)
     faults = [f"{each.path}: {each.fault}" for each in stored if each.fault]
     if faults:
         raise RecordError("\n".join(faults))
-    return [each.record for each in stored if each.record is not None]
+    return stored
 
 
 def find_records(folder: Path) -> list[StoredRecord]:

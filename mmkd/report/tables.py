@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from mmkd.report.staleness import stale
 from mmkd.report.table import Table, build_table
 from mmkd.report.table_file import TableFile
 from mmkd.report.variants import expanded, may_rest_on, rests_on
+from mmkd.report.yaml_files import yaml_files
 
 RENDERERS = {".md": to_markdown, ".tex": to_latex, ".csv": to_csv, ".html": to_html}
 COMMAND = "mmkd tables"
@@ -38,7 +38,7 @@ def write_tables(tables_folder: Path, records_folder: Path, output_folder: Path)
     """
     records = load_records(records_folder)
     texts: dict[Path, str] = {}
-    for path in _table_files(tables_folder):
+    for path in yaml_files(tables_folder, "table"):
         table = build_table(records, load_section(path, TableFile), path.stem)
         texts |= {output_folder / f"{path.stem}{suffix}": render(table) for suffix, render in RENDERERS.items()}
     output_folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,9 @@ def tables_of(tables_folder: Path, records_folder: Path) -> list[Table]:
     Raises as `write_tables` does.
     """
     records = load_records(records_folder)
-    return [build_table(records, load_section(path, TableFile), path.stem) for path in _table_files(tables_folder)]
+    return [
+        build_table(records, load_section(path, TableFile), path.stem) for path in yaml_files(tables_folder, "table")
+    ]
 
 
 def check_tables(tables_folder: Path, records_folder: Path, root: Path | None = None) -> list[str]:
@@ -75,7 +77,7 @@ def check_tables(tables_folder: Path, records_folder: Path, root: Path | None = 
     records = [each.record for each in stored if each.record is not None]
     problems: list[str] = []
     files: dict[Path, TableFile] = {}
-    for path in _table_files(tables_folder):
+    for path in yaml_files(tables_folder, "table"):
         try:
             files[path] = load_section(path, TableFile)
             files[path] = expanded(files[path], records)
@@ -95,18 +97,6 @@ def check_tables(tables_folder: Path, records_folder: Path, root: Path | None = 
         for suffix, render in RENDERERS.items():
             problems += _compare(path.with_suffix(suffix), render(table), table)
     return problems + _strays(tables_folder) + _unpaired(records_folder, stored)
-
-
-def _table_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ReportError(f"{folder}: no such folder; expected one of table files, <name>.yaml")
-    paths = sorted(folder.glob("*.yaml"))
-    for path in paths:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", path.stem):
-            raise ReportError(
-                f"{path}: a table's name is found as {path.stem!r}; expected letters, digits, _ and - only"
-            )
-    return paths
 
 
 def _record_problems(stored: list[StoredRecord], files: dict[Path, TableFile], old: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -21,7 +20,8 @@ from mmkd.report.error import ReportError
 from mmkd.report.figures.base import Data, json_text
 from mmkd.report.figures.kinds import KINDS, load_figure
 from mmkd.report.plot_style import STYLE
-from mmkd.report.records import StoredRecord, find_records
+from mmkd.report.records import StoredRecord, trusted_records
+from mmkd.report.yaml_files import yaml_files
 
 PICTURES = (".pdf", ".png")
 SUFFIXES = (".json", *PICTURES)
@@ -35,8 +35,8 @@ def write_figures(figures_folder: Path, records_folder: Path, output_folder: Pat
     Raises ConfigError for mistakes in a figure file, ReportError for records that do not fit, RecordError for untrusted
     ones.
     """
-    stored = _trusted(records_folder)
-    made = {path: figure_of(path, stored) for path in _figure_files(figures_folder)}
+    stored = trusted_records(records_folder)
+    made = {path: figure_of(path, stored) for path in yaml_files(figures_folder, "figure")}
     output_folder.mkdir(parents=True, exist_ok=True)
     written = []
     for path, (kind, text, data) in made.items():
@@ -53,11 +53,11 @@ def check_figures(figures_folder: Path, records_folder: Path) -> list[str]:
     Raises ReportError where a folder is absent.
     """
     try:
-        stored = _trusted(records_folder)
+        stored = trusted_records(records_folder)
     except RecordError as error:
         return str(error).splitlines()
     problems = []
-    for path in _figure_files(figures_folder):
+    for path in yaml_files(figures_folder, "figure"):
         try:
             _, text, _ = figure_of(path, stored)
         except ConfigError as error:
@@ -86,26 +86,6 @@ def figure_of(path: Path, stored: Sequence[StoredRecord]) -> tuple[str, str, Dat
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from error
     return file.kind, json_text(file.kind, file.title, data), data
-
-
-def _trusted(folder: Path) -> list[StoredRecord]:
-    stored = find_records(folder)
-    faults = [f"{each.path}: {each.fault}" for each in stored if each.fault]
-    if faults:
-        raise RecordError("\n".join(faults))
-    return stored
-
-
-def _figure_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ReportError(f"{folder}: no such folder; expected one of figure files, <name>.yaml")
-    paths = sorted(folder.glob("*.yaml"))
-    for path in paths:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", path.stem):
-            raise ReportError(
-                f"{path}: a figure's name is found as {path.stem!r}; expected letters, digits, _ and - only"
-            )
-    return paths
 
 
 def _draw(kind: str, data: Data, text: str, target: Path) -> None:
