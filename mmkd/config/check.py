@@ -1,28 +1,26 @@
-"""The mistakes that need two sections of an experiment, or a file beside it, to see."""
+"""The mistakes that need two sections of an experiment to see."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from mmkd.config import plugins
-from mmkd.config.encoders import ImageEncoder, Images, Start, TextEncoder
-from mmkd.config.experiment import Experiment, Student
-from mmkd.config.layers import Layer, block_of
+from mmkd.config.check_student import check_student, check_student_needs
+from mmkd.config.encoders import ImageEncoder, TextEncoder
+from mmkd.config.experiment import Experiment
+from mmkd.config.layers import block_of
 from mmkd.config.live import Live
-from mmkd.config.local import is_local, local_path
 from mmkd.config.mixing import mistakes
-from mmkd.config.parts import Parts
+from mmkd.config.parts import Parts, unknown
 from mmkd.config.plugin_base import (
     LogitsForm,
     LossConfig,
-    Modality,
     TaskConfig,
     TaskLossConfig,
     TeacherConfig,
     TeacherNeeds,
 )
-from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
+from mmkd.config.problems import KeyPath, Problem, listed
 from mmkd.config.schedule import Schedule
 
 LOGITS: dict[LogitsForm, str] = {
@@ -36,7 +34,7 @@ def check_experiment(parts: Parts) -> list[Problem]:
     """What the sections expect of one another."""
     return [
         *_check_data(parts),
-        *_check_student(parts),
+        *check_student(parts),
         *_check_teachers(parts),
         *_check_losses(parts),
         *_check_tasks(parts),
@@ -85,12 +83,6 @@ def _check_inputs(parts: Parts, experiment: Experiment) -> Iterator[Problem]:
         yield parts.problem(("train", "mixup"), text)
 
 
-def unknown(parts: Parts, path: KeyPath, word: str, name: str) -> Problem:
-    """A name that the section lacks. word: what it should name; with an s, the section's key."""
-    known = parts.names(f"{word}s")
-    return parts.problem(path, f"unknown {word} `{name}`; expected one of {listed(known)}{did_you_mean(name, known)}")
-
-
 def _check_data(parts: Parts) -> Iterator[Problem]:
     distils = any(loss.teacher_needs() for loss in parts.losses.values())
     all_losses_known = len(parts.losses) == len(parts.names("losses"))
@@ -101,77 +93,6 @@ def _check_data(parts: Parts) -> Iterator[Problem]:
         for task in use.tasks or {}:
             if parts.lacks("tasks", task):
                 yield unknown(parts, ("data", name, "tasks", task), "task", task)
-
-
-def _check_student(parts: Parts) -> Iterator[Problem]:
-    student = parts.student
-    if student is None:
-        return
-    if not student.reads:
-        yield parts.problem(("student",), "found no encoder; expected `text`, `image` or both, or `start`")
-    elif "text" not in student.reads:
-        for name, task in parts.tasks.items():
-            if task.level == "word":
-                yield parts.problem(("tasks", name), "the task is over words; expected a student with `text`")
-    yield from _check_adapted(parts, student)
-    yield from _check_taken_heads(parts, student)
-    if student.text is not None and student.text.start is not None:
-        yield from _check_start(parts, "text", student.text.start, TextEncoder)
-    if student.image is not None and student.image.start is not None:
-        yield from _check_start(parts, "image", student.image.start, ImageEncoder)
-        name, size = student.image.start.teacher, student.image.size
-        teacher: object = parts.teachers.get(name)
-        if isinstance(teacher, ImageEncoder) and teacher.size != size:
-            text = f"found {size}; the teacher `{name}` reads images of {teacher.size}; expected the same"
-            yield parts.problem(("student", "image", "size"), text)
-
-
-def _check_adapted(parts: Parts, student: Student) -> Iterator[Problem]:
-    """An adapted encoder has layers that it can be adapted at; an earlier run's is known when it is read."""
-    simple = {"text": student.text is not None and student.text.bag is not None and "bag"}
-    simple |= {"image": student.image is not None and student.image.pixels is not None and "pixels"}
-    for modality in student.adapt.by_modality():
-        path: KeyPath = ("student", "adapt", modality)
-        if modality not in student.reads:
-            yield parts.problem(path, f"the student does not read {modality}; expected `student.{modality}`")
-        elif kind := simple[modality]:
-            network = "a transformers encoder" if modality == "text" else "a timm model"
-            yield parts.problem(path, f"`student.{modality}` is of the kind `{kind}`; expected {network}")
-
-
-def _check_taken_heads(parts: Parts, student: Student) -> Iterator[Problem]:
-    """What a student that takes teachers' heads expects: tasks, teachers, and losses that learn what stands before."""
-    taught = [loss.student_needs().head for loss in parts.losses.values()]
-    all_losses_known = len(parts.losses) == len(parts.names("losses"))
-    for task, own in student.heads.items():
-        path: KeyPath = ("student", "heads", task)
-        if parts.lacks("tasks", task):
-            yield unknown(parts, path, "task", task)
-        elif parts.lacks("teachers", own.teacher):
-            yield unknown(parts, (*path, "teacher"), "teacher", own.teacher)
-        elif (task, own.teacher) not in taught and all_losses_known:
-            example = f"`losses.{own.teacher}_{task}: {{kind: simkd, task: {task}, teacher: {own.teacher}}}`"
-            text = f"no loss teaches the feature that the head of `{own.teacher}` reads; expected one, for example "
-            yield parts.problem(path, text + example)
-
-
-def _check_start(
-    parts: Parts, modality: Modality, start: Start, kind: type[TextEncoder | ImageEncoder]
-) -> Iterator[Problem]:
-    """What a student that starts from a teacher's blocks expects of the teacher."""
-    path: KeyPath = ("student", modality, "start")
-    if parts.lacks("teachers", start.teacher):
-        yield unknown(parts, (*path, "teacher"), "teacher", start.teacher)
-    elif start.teacher in parts.teachers:
-        teacher: object = parts.teachers[start.teacher]
-        if not isinstance(teacher, kind):
-            network = "a transformers encoder (kind hf_text)" if modality == "text" else "a timm model (kind timm)"
-            found = f"`{start.teacher}` is of the kind {parts.teachers[start.teacher].kind}"
-            yield parts.problem((*path, "teacher"), f"{found}; expected a teacher that is {network}")
-        elif (depth := teacher.blocks()) is not None and max(start.layers) >= depth:
-            beyond = listed([str(layer) for layer in start.layers if layer >= depth])
-            text = f"the teacher `{start.teacher}` has no block {beyond}; expected blocks from 0 to {depth - 1}"
-            yield parts.problem((*path, "layers"), text)
 
 
 def _check_teachers(parts: Parts) -> Iterator[Problem]:
@@ -232,7 +153,7 @@ def _check_losses(parts: Parts) -> Iterator[Problem]:
             elif need.teacher in parts.teachers:
                 yield from _check_need(parts, path, need, parts.teachers[need.teacher])
         yield from _check_logits(parts, path, loss)
-        yield from _check_student_needs(parts, path, loss)
+        yield from check_student_needs(parts, path, loss)
 
 
 def _teacher_key(parts: Parts, path: KeyPath, need: TeacherNeeds) -> KeyPath:
@@ -305,50 +226,6 @@ def _losses_of(task: TaskConfig) -> list[str]:
     ]
 
 
-def _check_student_needs(parts: Parts, path: KeyPath, loss: LossConfig) -> Iterator[Problem]:
-    if parts.student is None:
-        return
-    needs = loss.student_needs()
-    for modality in sorted({*needs.modalities, *(modality for modality, _ in needs.layers)}):
-        if modality not in parts.student.reads:
-            key = parts.find(path, modality, "modality")
-            yield parts.problem(key, f"the loss needs a student that reads {modality}; expected `student.{modality}`")
-    if needs.head is not None:
-        task, teacher = needs.head
-        own = parts.student.heads.get(task)
-        if own is None or own.teacher != teacher:
-            found = "a head of its own" if own is None else f"that of `{own.teacher}`"
-            text = f"the student has {found} for `{task}`; expected `student.heads: {{{task}: {{teacher: {teacher}}}}}`"
-            yield parts.problem((*path, "kind"), text)
-    for modality, layer in needs.layers:
-        if layer is not None and (wrong := _lacking(parts.student, modality, layer)) is not None:
-            block = block_of(layer)
-            yield parts.problem(parts.find(path, layer if block is None else block, "student_layer", "pairs"), wrong)
-
-
-def _lacking(student: Student, modality: Modality, layer: Layer) -> str | None:
-    """Why the student does not have this layer, as far as its section says it."""
-    text, image, block = student.text, student.image, block_of(layer)
-    linear = (
-        (text is not None and text.bag is not None)
-        if modality == "text"
-        else (image is not None and image.pixels is not None)
-    )
-    if linear:
-        key = "text.bag" if modality == "text" else "image.pixels"
-        return None if layer == 0 else f"the student has no layer {layer}; `student.{key}` has the layer 0 alone"
-    depth = None
-    if modality == "text" and text is not None:
-        depth = text.blocks() if text.start is None else len(text.start.layers)
-    if modality == "image" and image is not None:
-        depth = (
-            image.encoder().blocks() if image.model is not None else len(image.start.layers) if image.start else None
-        )
-    if depth is None or block is None or block < depth:
-        return None
-    return f"the student has no layer {layer}; expected blocks from 0 to {depth - 1}"
-
-
 def _check_tasks(parts: Parts) -> Iterator[Problem]:
     if len(parts.losses) < len(parts.names("losses")):
         return  # one that is wrong by itself may be the one that trains the task
@@ -363,31 +240,3 @@ def _check_tasks(parts: Parts) -> Iterator[Problem]:
 def _always_zero(loss: LossConfig) -> bool:
     weight = loss.weight
     return weight.start == weight.end == 0 if isinstance(weight, Schedule) else weight == 0
-
-
-def check_files(parts: Parts, folder: Path) -> list[Problem]:
-    """Models and weights on this machine that sections name and that are not there. folder: of the experiment."""
-    encoders: dict[KeyPath, object] = {("teachers", name): teacher for name, teacher in parts.teachers.items()}
-    if parts.student is not None:
-        encoders |= {("student", "text"): parts.student.text, ("student", "image"): parts.student.image}
-    problems: list[Problem] = []
-    if parts.student is not None and parts.student.start is not None:
-        problems += _missing(parts, ("student", "start", "run"), parts.student.start.run, folder, True)
-    for name, teacher in parts.teachers.items():
-        for key, named in teacher.files().items():
-            problems += _missing(parts, ("teachers", name, key), named, folder, True)
-    for path, encoder in encoders.items():
-        if isinstance(encoder, TextEncoder) and encoder.model is not None:
-            problems += _missing(parts, (*path, "model"), encoder.model, folder, is_local(encoder.model))
-        if isinstance(encoder, Images) and encoder.weights is not None:
-            problems += _missing(parts, (*path, "weights"), encoder.weights, folder, True)
-    return problems
-
-
-def _missing(parts: Parts, path: KeyPath, named: str, folder: Path, is_path: bool) -> Iterator[Problem]:
-    """Models are not looked for beside the experiment, so what is there under that name is a likely mistake."""
-    beside = folder / named
-    if local_path(named) is not None or not (is_path or beside.exists()):
-        return
-    hint = f"; did you mean `{beside}`?" if beside.exists() else ""
-    yield parts.problem(path, f"there is no `{named}`; expected a path from the working folder or MMKD_DATA{hint}")

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from mmkd.config import plugins
 from mmkd.config.changes import mistake_of, with_values
-from mmkd.config.check import check_experiment, check_files, check_whole
+from mmkd.config.check import check_experiment, check_whole
 from mmkd.config.check_cards import CardLike, check_cards
+from mmkd.config.check_files import check_files
 from mmkd.config.document import read_document
 from mmkd.config.experiment import PLUGIN_MAPS, DataUse, Experiment, Student, Train
 from mmkd.config.parts import Parts

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mmkd.config.experiment import DataUse, Student
 from mmkd.config.plugin_base import LossConfig, TaskConfig, TeacherConfig
-from mmkd.config.problems import KeyPath, Problem
+from mmkd.config.problems import KeyPath, Problem, did_you_mean, listed
 from mmkd.config.section import Section
 from mmkd.config.yaml_tree import Node
 
@@ -79,3 +79,9 @@ def _leaves(node: Node) -> Iterator[tuple[KeyPath, object]]:
                 yield (key, *path), leaf
     else:
         yield (), node.value
+
+
+def unknown(parts: Parts, path: KeyPath, word: str, name: str) -> Problem:
+    """A name that the section lacks. word: what it should name; with an s, the section's key."""
+    known = parts.names(f"{word}s")
+    return parts.problem(path, f"unknown {word} `{name}`; expected one of {listed(known)}{did_you_mean(name, known)}")
