@@ -46,6 +46,7 @@ class NoRoom(MmkdError):
     """A trial needs more than the machine has; the message says how much."""
 
 
+ADDRESS = "RAY_ADDRESS"
 WAITING = 2**20
 """Bytes that a process is said to need which only waits for others."""
 
@@ -66,7 +67,7 @@ def carry_out(course: Course, folder: Path, progress: Progress, ended: Ended, ad
 
     # Ray sets its own answers to signals when it starts; ours come after.
     with cluster(address), stops_when_asked(stop), saves_when_asked():
-        _require_room(course.sweep.per_trial, address)
+        _require_room(course.sweep.per_trial, address or os.environ.get(ADDRESS))
         try:
             _tuner(course, folder, progress, ended).fit()
         finally:
@@ -76,7 +77,7 @@ def carry_out(course: Course, folder: Path, progress: Progress, ended: Ended, ad
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
     """A Ray cluster: the one at the address or in RAY_ADDRESS, or one on this machine that ends with this process."""
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get(ADDRESS)
     quiet_hubs()
     # Tune's own tables, files for each trial, and answers to Ctrl-C are not wanted beside ours.
     for name in ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "TUNE_DISABLE_SIGINT_HANDLER"):
