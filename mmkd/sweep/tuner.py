@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ from mmkd.config.sweep_file import PerTrial
 from mmkd.disk import DiskError
 from mmkd.environment import quiet_hubs
 from mmkd.errors import MmkdError
-from mmkd.interrupt import saves_when_asked, stops_when_asked
+from mmkd.interrupt import SIGNALS, saves_when_asked, stops_when_asked
 from mmkd.secrets import redacted_errors
 from mmkd.sweep.attempt import attempt
 from mmkd.sweep.course import Course, Next
@@ -203,6 +204,7 @@ class _Follow(tune.Callback):
         self._bars: dict[str, TaskID] = {}
         self._hanging: set[str] = set()
         self._asked_at: float | None = None
+        self._answers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune writes its callbacks to disk; this one belongs to this process and stays here.
@@ -210,6 +212,9 @@ class _Follow(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look for what hangs, and for what did not stop when it was asked to."""
+        for number, answer in self._answers.items():  # Tune sets one of its own when it begins
+            if signal.getsignal(number) is not answer:
+                signal.signal(number, answer)
         now = time.time()
         if self._course.stopping and self._asked_at is None:
             (self._folder / STOP).touch()
