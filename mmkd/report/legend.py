@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mmkd.report.cell_text import DAGGER
-from mmkd.report.table import SIGNIFICANT, Table
+from mmkd.report.comparisons import SIGNIFICANT
+from mmkd.report.table import Table
 
 
 def marks_in_words(table: Table) -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from mmkd.record import RunRecord
+from mmkd.report.beside_t import MEANING, in_words
 from mmkd.report.cell_text import number_text, unit
 from mmkd.report.comparisons import Comparison
 from mmkd.report.consistency import data_in_words, selection_in_words
@@ -96,13 +97,16 @@ def _tests(table: Table) -> list[str]:
         f"paired two-sided t-test over seeds, row minus `{table.file.baseline}`; Holm-corrected over the table's tests "
         f"({tested})"
     ]
+    if tested:
+        lines.append(MEANING)
     columns = {column.label: column for column in table.columns}
     short: dict[tuple[str, int], list[str]] = {}
     for each in table.comparisons:
         if each.test is None:
             short.setdefault((each.row, each.pairs), []).append(each.column)
         else:
-            lines.append(_test(each, each.test, columns[each.column]))
+            beside = in_words(each, columns[each.column])
+            lines += [_test(each, each.test, columns[each.column]), *([] if beside is None else [beside])]
     for (row, pairs), labels in short.items():
         lines.append(
             f"{row}, {', '.join(labels)}: n = {pairs} pairs of equal seed, which is too few to say anything about the "

@@ -8,6 +8,7 @@ import re
 from html import escape
 from itertools import product
 
+from mmkd.report.beside_t import beside_t
 from mmkd.report.cell import Cell
 from mmkd.report.cell_text import after_text, cell_text, heading, runs_text
 from mmkd.report.comparisons import Comparison
@@ -205,14 +206,16 @@ CSV_FIELDS = (
         "seeds",
         "values",
     ),
-    *("difference", "difference_low", "difference_high", "t", "p", "p_holm", "pairs", "missing", "records"),
+    *("difference", "difference_low", "difference_high", "t", "p", "p_holm", "pairs"),
+    *("d_z", "p_sign_flip", "p_sign_flip_floor", "pairs_needed", "smallest_difference", "missing", "records"),
 )
 
 
 def to_csv(table: Table) -> str:
     """The table as CSV, one line for each cell; numbers in the records' own units (fractions, seconds, bytes).
 
-    Means, deviations and values have all their digits. Intervals, t and p have 9: builds of scipy differ in the last.
+    Means, deviations and values have all their digits. Intervals, t, p and what follows have 9: builds of
+    scipy differ in the last.
     """
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
@@ -252,12 +255,16 @@ def _csv_cell(cell: Cell) -> list[str]:
 
 def _csv_comparison(comparison: Comparison | None) -> list[str]:
     if comparison is None:
-        return [""] * 7
+        return [""] * 12
     test = comparison.test
     if test is None:
-        return [""] * 6 + [str(comparison.pairs)]
+        return [""] * 6 + [str(comparison.pairs)] + [""] * 5
     tested = [_nine(number) for number in (test.low, test.high, test.t, test.p, comparison.p_holm)]
-    return [repr(test.difference), *tested, str(comparison.pairs)]
+    beside, signs = beside_t(comparison), comparison.signs
+    flips = ["", ""] if signs is None or signs.floor == 1 else [_nine(signs.p), _nine(signs.floor)]
+    enough = "" if beside.enough is None else str(beside.enough)
+    besides = [_nine(beside.d_z), *flips, enough, _nine(beside.smallest)]
+    return [repr(test.difference), *tested, str(comparison.pairs), *besides]
 
 
 def _full(number: float | None) -> str:

@@ -16,9 +16,6 @@ from mmkd.report.ranking import ranked
 from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
 from mmkd.report.variants import expanded, rests_on
 
-SIGNIFICANT = 0.05
-"""Corrected p below which a difference to the baseline has its mark."""
-
 
 @dataclass(frozen=True)
 class Column:
@@ -136,7 +133,7 @@ def _marked(
     if column.direction is not None:
         students = ranked(students, column.direction)
     for each in comparisons:
-        if each.column == column.label and each.p_holm is not None and each.p_holm < SIGNIFICANT:
+        if each.column == column.label and each.is_significant:
             students[each.row] = replace(students[each.row], significant=True)
     if file.baseline is not None and file.shows_delta(column.label):
         base = students[file.baseline].values
