@@ -178,7 +178,7 @@ CASES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a cell of HTML": (edited("main.html", "72.3 &#177;", "73.3 &#177;"), CELL),
     "a mean in CSV": (edited("main.csv", "0.7233", "0.7234"), CELL),
     "a value in CSV": (edited("main.csv", "0.7 0.74 0.73", "0.7 0.75 0.73"), CELL),
-    "a p value in CSV": (edited("main.csv", ",3,,quickstart", ",4,,quickstart"), CELL),
+    "the pairs that are needed in CSV": (edited("main.csv", ",3,,,quickstart", ",4,,,quickstart"), CELL),
     "a deviation": (edited("main.md", "± 2.1", "± 0.1"), CELL),
     "a difference": (edited("main.md", "(+11.3)", "(+12.3)"), CELL),
     "a dagger": (edited("main.md", "† (+11.3)", " (+11.3)"), CELL),
