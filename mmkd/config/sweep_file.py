@@ -70,7 +70,8 @@ class Objective(Section):
 
     maximize: `validation.mean_score`, or `validation.<task>.<metric>`; read at the epoch that the run keeps.
     minimize: costs of the trained student: `parameters`; `flops` of one example; `latency`, milliseconds for one
-        example on the trial's own machine, which is not the same again; `cache_bytes` of its teachers; `seconds`.
+        example on the trial's own machine; `cache_bytes` of its teachers; `seconds` of training and evaluation. Times
+        are not the same again, so a search that they guide comes to other trials on another machine.
     Of several objectives, the best trials are those that no other one surpasses in all (the Pareto set).
     """
 
