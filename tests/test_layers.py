@@ -59,7 +59,7 @@ LAYERS = (
         "deep_check",
     ),
     *("sweep", "api"),
-    *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli", "__main__"),
+    *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli_report", "cli", "__main__"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},
@@ -87,6 +87,7 @@ WITHOUT_TORCH = (
     *("mmkd.show.contact_sheet", "mmkd.show.statistics", "mmkd.show.statistics_page"),
     *("mmkd.data.market_notes", "mmkd.report.tables", "mmkd.report.keep", "mmkd.report.show"),
     *("mmkd.report.verification", "mmkd.report.figures.write"),
+    *("mmkd.report.page.write", "mmkd.cli_report"),
     "mmkd.plan.show",
     *("mmkd.sweep.journal", "mmkd.sweep.trials", "mmkd.sweep.space", "mmkd.sweep.ranking", "mmkd.sweep.show"),
     "mmkd.sweep.look",

@@ -68,13 +68,22 @@ def check_row(records: list[RunRecord], where: str) -> None:
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
     """The keys in which two resolved experiments differ, with both values; only the innermost ones."""
-    keys = dict.fromkeys((*keys_of(decisive(one)), *keys_of(decisive(other))))
-    found = []
-    for key in keys:
-        here, there = value_of(one, key), value_of(other, key)
-        if here != there and not (isinstance(here, dict) and isinstance(there, dict)):
-            found.append(f"`{key}` ({value_text(here)} and {value_text(there)})")
+    found = [
+        f"`{key}` ({value_text(here)} and {value_text(there)})"
+        for key, (here, there) in differing_keys(one, other).items()
+    ]
     return ", ".join(found) or "nothing that their records tell"
+
+
+def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Each key in which two resolved experiments differ -> both values; of maps that both have, the keys in them."""
+    keys = dict.fromkeys((*keys_of(decisive(one)), *keys_of(decisive(other))))
+    pairs = {key: (value_of(one, key), value_of(other, key)) for key in keys}
+    return {
+        key: (here, there)
+        for key, (here, there) in pairs.items()
+        if here != there and not (isinstance(here, dict) and isinstance(there, dict))
+    }
 
 
 def selection_in_words(record: RunRecord) -> str:

@@ -148,12 +148,23 @@ def _latex_code(text: str) -> str:
 
 def to_html(table: Table) -> str:
     """The table as a piece of a page that needs nothing else; in ASCII, so that any page's encoding will do."""
-    header = ["", *(heading(column) for column in table.columns), "n"]
     lines = [
         f"<!-- {GENERATED.format(name=table.name)} -->",
         f'<section class="mmkd-table" id="table-{table.name}">',
         STYLE,
         f"<h2>{escape(table.file.title)}</h2>",
+        html_grid(table),
+        html_notes(table),
+        "</section>",
+    ]
+    text = "\n".join(lines) + "\n"
+    return text.encode("ascii", "xmlcharrefreplace").decode()
+
+
+def html_grid(table: Table) -> str:
+    """The `<table>` alone, without title and notes."""
+    header = ["", *(heading(column) for column in table.columns), "n"]
+    lines = [
         "<table>",
         "<thead>",
         _html_line("".join(f'<th scope="col">{escape(text)}</th>' for text in header)),
@@ -168,11 +179,15 @@ def to_html(table: Table) -> str:
             cells = "".join(f"<td>{text}</td>" for text in texts)
             lines.append(_html_line(f'<th scope="row">{escape(row.label)}</th>{cells}'))
         lines.append("</tbody>")
-    lines.append("</table>")
+    return "\n".join([*lines, "</table>"])
+
+
+def html_notes(table: Table) -> str:
+    """What stands under the table: headings and lists."""
+    lines = []
     for title, items in notes(table):
         lines += [f"<h3>{title}</h3>", "<ul>", *(f"<li>{_html_code(item)}</li>" for item in items), "</ul>"]
-    text = "\n".join([*lines, "</section>"]) + "\n"
-    return text.encode("ascii", "xmlcharrefreplace").decode()
+    return "\n".join(lines)
 
 
 def _html_line(cells: str) -> str:
@@ -184,7 +199,7 @@ def _html_cell(cell: Cell, column: Column) -> str:
 
 
 def _html_code(text: str) -> str:
-    """A note; what stands in backticks is code."""
+    """A note, escaped; what stands in backticks is code."""
     parts = [escape(part) for part in text.split("`")]
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 

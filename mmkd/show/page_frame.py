@@ -54,17 +54,17 @@ pre { margin: .3rem 0; padding: .5rem .7rem; background: #f4f4f4; white-space: p
 Rows = Iterable[tuple[str, Sequence[str]]]
 
 
-def html_page(title: str, about: str, sections: Iterable[tuple[str, str]], script: str = "") -> str:
+def html_page(title: str, about: str, sections: Iterable[tuple[str, str]], script: str = "", style: str = "") -> str:
     """A page. title: plain text. about: HTML below it. sections: heading -> HTML; one without content is left out.
 
-    script: JavaScript of our own.
+    script, style: JavaScript and CSS of our own.
     """
     body = "".join(f"<section><h2>{escape(name)}</h2>{content}</section>\n" for name, content in sections if content)
     code = f"<script>{script}</script>\n" if script else ""
     text = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<header><h1>{escape(title)}</h1>{about}</header>\n{body}{code}</body>\n</html>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}{style}</style>\n'
+        f"</head>\n<body>\n<header><h1>{escape(title)}</h1>{about}</header>\n{body}{code}</body>\n</html>\n"
     )
     # A word may hold half of a UTF-16 pair, which no file in UTF-8 can hold.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -5,15 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
-from io import BytesIO, StringIO
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
-from ruamel.yaml import YAML
 
 from mmkd.config.sweep_file import Sweep
-from mmkd.report.plot_style import STYLE
+from mmkd.report.page.parts import svg, unfolds, yaml_block
 from mmkd.show.page_frame import html_page, html_table
 from mmkd.sweep.figures import titles
 from mmkd.sweep.importance import says
@@ -51,8 +48,8 @@ def sweep_page(
         ("Learning curves", _figure(figures, "curves")),
         ("Keys", _keys(figures, says(trials, sweep))),
         ("What broke off", _troubles(trials)),
-        ("Sweep file", _yaml(begin["sweep"])),
-        ("Experiment", _yaml(begin["experiment"])),
+        ("Sweep file", yaml_block(begin["sweep"])),
+        ("Experiment", yaml_block(begin["experiment"])),
     ]
     return html_page(title, f'<p class="note">{escape(" · ".join(facts))}</p>', sections, SORT)
 
@@ -88,7 +85,7 @@ def _trials(begin: Event, trials: Sequence[Trial], sweep: Sweep) -> str:
         epochs = "+".join(str(seed.epochs) for seed in trial.seeds) or "–"
         values = trial.values
         own = [_cell(values.get(key), short(values[key]) if key in values else "–") for key in sweep.space]
-        copy = f"<details><summary>show</summary><pre>{escape(command(begin, trial))}</pre></details>"
+        copy = unfolds("show", f"<pre>{escape(command(begin, trial))}</pre>")
         state = (trial.status or "open") + (" (Pareto)" if trial.number in front else "")
         return [*found, epochs, escape(state), f"{trial.seconds / 60:.1f}", *own, f"<td>{copy}</td>"]
 
@@ -112,24 +109,8 @@ def _troubles(trials: Sequence[Trial]) -> str:
     return f"<ul>{lines}</ul>" if lines else ""
 
 
-def _yaml(plain: Any) -> str:
-    text = StringIO()
-    YAML().dump(plain, text)
-    return f"<details><summary>show</summary><pre>{escape(text.getvalue())}</pre></details>"
-
-
 def _figure(figures: Mapping[str, Figure], name: str) -> str:
     if name not in figures:
         return ""
     title = escape(titles()[name])
     return f'<figure class="plot"><figcaption>{title}</figcaption>{svg(figures[name], title)}</figure>'
-
-
-def svg(figure: Figure, title: str) -> str:
-    """A figure as SVG text that can stand in a page. title: escaped."""
-    data = BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
-    text = data.getvalue().decode("utf-8")
-    drawn = text[text.index("<svg") :]
-    return drawn.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
