@@ -122,7 +122,7 @@ def read_contents(
         if rows:
             about = member.card.about
             name = (about.model_extra or {}).get("license_name")
-            contents.licences.append(f"{about.pretty_name}: {about.license}{f' ({name})' if name else ''}")
+            contents.licences.append(f"{about.pretty_name} (licence {about.license}{f': {name}' if name else ''})")
     if twice:
         contents.notes.append(f"{len(twice)} ids stand in two data sets, so that they stand alone")
     for name in twice:

@@ -15,7 +15,7 @@ SHARED = ("teach", "cache")
 """Phases that all seeds of a command share: teachers are made ready, and what they say is stored."""
 NOTE = (
     "Wall time in s, of a run on its machine: mean over seeds. The seeds of one command share what teachers and cache "
-    "took, and each seed's record has it in full. Operations: of a forward pass, per example."
+    "took, and each seed's record has it in full. Operations: of a forward pass, per example. Memory: the peak."
 )
 
 
@@ -26,12 +26,12 @@ def cost_section(groups: Sequence[Group]) -> str:
     phases = list(dict.fromkeys(phase for found in runs for record in found for phase in record.seconds))
     head = (
         *("", "n", *phases, "all", "teachers and cache"),
-        *("parameters", "that learned", "operations (M)", "peak memory (MiB)"),
+        *("parameters", "trained", "operations (M)", "memory (MiB)"),
     )
     lines = [
         (f"{label}, {network_name(found[0])}", _cells(found, phases)) for label, found in zip(labels, runs, strict=True)
     ]
-    return f'<p class="note">{NOTE}</p>{html_table(head, lines)}'
+    return f'<p class="note">{NOTE}</p>{html_table(head, lines, "costs")}'
 
 
 def _cells(runs: Sequence[RunRecord], phases: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ STYLE = """
 .example dt { color: var(--grey); overflow-wrap: anywhere; }
 .example dd { margin: 0; overflow-wrap: anywhere; }
 .example .right { font-weight: 600; }
+.right mark { font-weight: normal; }
 mark { padding: .05em .25em; color: inherit; }
 mark small { font-size: .7rem; }
 """
@@ -87,8 +88,9 @@ def _example(row: Row, found: Disagreement, pair: Pair) -> str:
     content = pair.contents.get(row.id)
     if content is not None and found.form == "words" and isinstance(row.gold, tuple):
         content = content if len(content.words) == len(row.gold) else None
+    in_text = found.form == "words" and content is not None and len(content.words) <= MOST_WORDS
     lines = [
-        ("label", _answer(row.gold, found, content), ""),
+        *([] if in_text else [("label", _answer(row.gold, found, content), "")]),
         (pair.one, _said(row.one, found, content), "right" if row.right == "one" else ""),
         (pair.other, _said(row.other, found, content), "right" if row.right == "other" else ""),
     ]

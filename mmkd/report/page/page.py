@@ -28,11 +28,20 @@ figure.plot svg { min-width: 34rem; max-width: 46rem; }
 details { margin: .3rem 0; }
 summary { cursor: pointer; color: var(--grey); font-size: .85rem; }
 details ul { padding-left: 1.2rem; font-size: .85rem; overflow-wrap: anywhere; }
-thead th { white-space: normal; }
-.told th, .told td { text-align: left; min-width: 7rem; }
-.told td, .told tbody th { white-space: normal; overflow-wrap: anywhere; }
+td, thead th { white-space: nowrap; }
+.costs th, .costs td { padding: .22rem .4rem; }
+.costs thead th, .told td, .told th { white-space: normal; }
+.told th, .told td { text-align: left; min-width: 7rem; overflow-wrap: anywhere; }
+.told { font-size: .88rem; }
+.told tbody th { min-width: 13rem; }
+.told td:last-child { min-width: 14rem; }
+@media (max-width: 40rem) {
+  tbody th { position: sticky; left: 0; min-width: 6rem; white-space: normal; background: #fff; }
+  .told tbody th { min-width: 8rem; }
+}
 @media print {
   .wide { overflow: visible; }
+  th, td, thead th { white-space: normal; }
   figure.plot svg { min-width: 0; }
   table { font-size: 8pt; }
   th, td { padding: .15rem .3rem; }
@@ -91,19 +100,18 @@ def _experiment(group: Group, first: Group) -> str:
     seeds = ", ".join(str(record_of(each).seed) for each in students) or "none"
     teachers = ", ".join(network.removeprefix("teacher-") for network in group.networks if network != "student")
     facts = [f"students of seeds {seeds}", *([f"teachers with records: {teachers}"] if teachers else [])]
-    text = (
-        f"<p>{escape(record.experiment.get('description') or '')}</p>" if record.experiment.get("description") else ""
-    )
+    description = record.experiment.get("description")
+    text = f"<p>{escape(description)}</p>" if description else ""
     if group is not first:
         text += _differing(first, group)
     heading = f"<h3>{escape(group.label)} <small>{escape('; '.join(facts))}</small></h3>"
-    return heading + text + yaml_block(record.experiment)
+    return heading + text + yaml_block(record.experiment, "the whole experiment")
 
 
 def _differing(first: Group, group: Group) -> str:
     """The keys in which an experiment differs from the first; of a map that only one of them has, no key in it."""
     found = differing_keys(first.first.experiment, group.first.experiment)
-    outer = {key: values for key, values in found.items() if key.rpartition(".")[0] not in found}
+    outer = {key: values for key, values in found.items() if key.rpartition(".")[0] not in found and key != "name"}
     lines = [
         (key, ["–" if value is None else escape(value_text(value)) for value in values])
         for key, values in outer.items()

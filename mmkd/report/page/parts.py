@@ -29,10 +29,10 @@ def unfolds(summary: str, content: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
-def yaml_block(plain: Any) -> str:
-    """Plain data as YAML to unfold."""
+def yaml_block(plain: Any, summary: str = "show") -> str:
+    """Plain data as YAML to unfold. summary: plain text."""
     from ruamel.yaml import YAML
 
     text = StringIO()
     YAML().dump(plain, text)
-    return unfolds("show", f"<pre>{escape(text.getvalue())}</pre>")
+    return unfolds(summary, f"<pre>{escape(text.getvalue())}</pre>")
