@@ -1,4 +1,4 @@
-"""The command line: check, plan, run, soup, sweep, keep, tables, figures, data and more; each imports its own."""
+"""The command line: check, plan, run, soup, sweep, keep, tables, figures, report and more; each imports its own."""
 
 from __future__ import annotations
 

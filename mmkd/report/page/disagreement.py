@@ -80,6 +80,15 @@ def disagreement(
     return Disagreement(task, form, labels, len(both), len(rows), one_right, other_right, tuple(in_turn[:number]))
 
 
+def same_rows(one: StoredRecord, other: StoredRecord, task: str) -> bool:
+    """Whether both predicted the rows of the same ids, with the same labels."""
+    kept = ("labels", "value")
+    ours, theirs = (
+        {name: [row[key] for key in kept] for name, row in _predictions(each, task).items()} for each in (one, other)
+    )
+    return ours == theirs
+
+
 def _predictions(stored: StoredRecord, task: str) -> dict[str, Mapping[str, Any]]:
     """Id -> row of the predictions file, of one task; ids that stand twice are left out."""
     import pyarrow.parquet as pq

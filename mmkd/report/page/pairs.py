@@ -9,7 +9,7 @@ from mmkd.places import Places
 from mmkd.record import RunRecord
 from mmkd.report.figures._predictions import split_of
 from mmkd.report.page.contents import forms_of, label_names, members_of, read_contents
-from mmkd.report.page.disagreement import Disagreement, disagreement
+from mmkd.report.page.disagreement import Disagreement, disagreement, same_rows
 from mmkd.report.page.examples import Pair
 from mmkd.report.page.groups import Group, network_name, record_of
 from mmkd.report.records import StoredRecord
@@ -56,11 +56,13 @@ def _pair(
     labels = label_names(record, members)
     notes += more
     found: list[Disagreement] = []
-    if split != split_of(other) or _rows(record, split) != _rows(record_of(other), split):
-        notes.append(f"Not compared: the two were not evaluated on the same rows ({split}).")
+    if split != split_of(other):
+        notes.append(f"Not compared: one was evaluated on {split}, the other on {split_of(other)}.")
     else:
         theirs = label_names(record_of(other), members_of(record_of(other), places)[0])
         tasks = _comparable(forms, labels, theirs, notes)
+        if _rows(record, split) != _rows(record_of(other), split):
+            tasks = _of_same_rows(tasks, one, other, notes)
         each = (disagreement(one, other, task, forms[task], labels[task], number) for task in tasks)
         found = [one_task for one_task in each if one_task is not None]
     ids = {row.id for each in found for row in each.chosen}
@@ -71,6 +73,17 @@ def _pair(
 def _rows(record: RunRecord, split: str) -> dict[str, str]:
     """Data set -> fingerprint of its rows of a split."""
     return {name: key for name, key in record.data.items() if name.endswith(f"/{split}")}
+
+
+def _of_same_rows(tasks: Sequence[str], one: StoredRecord, other: StoredRecord, notes: list[str]) -> list[str]:
+    """The tasks whose rows have the same ids and labels in both; a note for each of the others, and one for these."""
+    same = [task for task in tasks if same_rows(one, other, task)]
+    notes += [
+        f"{task}: not compared: the two were not evaluated on the same rows" for task in tasks if task not in same
+    ]
+    if same:
+        notes.append("The data of the two have other fingerprints; ids and labels of the compared rows are the same.")
+    return same
 
 
 def _comparable(

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmkd.report.page.disagreement import Disagreement, disagreement
+from mmkd.report.page.disagreement import Disagreement, disagreement, same_rows
 from mmkd.report.records import StoredRecord
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -93,6 +93,21 @@ def test_a_task_that_one_has_not_is_no_disagreement(tmp_path: Path, of_classes):
     assert disagreement(one, other, "t", "class", (), 6) is None
 
 
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({"a": (0, [0.25, 0.75]), "b": (1, [0.75, 0.25])}, True),
+        ({"a": (0, [0.25, 0.75]), "b": (0, [0.75, 0.25])}, False),
+        ({"a": (0, [0.25, 0.75])}, False),
+        ({"a": (0, [0.25, 0.75]), "c": (1, [0.75, 0.25])}, False),
+    ],
+)
+def test_rows_are_the_same_by_ids_and_labels(tmp_path: Path, other: dict, same: bool):
+    one = {"a": (0, [0.75, 0.25]), "b": (1, [0.75, 0.25])}
+    stored = said(tmp_path, "one", classes(one)), said(tmp_path, "other", classes(other))
+    assert same_rows(*stored, "t") is same
+
+
 def tagged(**rows: tuple[list[int], list[int]]) -> list[dict]:
     return [{"id": n, "labels": gold, "predictions": tags, "probabilities": []} for n, (gold, tags) in rows.items()]
 
@@ -120,8 +135,8 @@ def test_tags_are_compared_by_entities(tmp_path: Path):
     assert found.chosen[0].one.probability is None
 
 
-def test_a_word_without_a_label_is_no_entity(tmp_path: Path):
-    found = compared(tmp_path, tagged(a=([-1, 1], [0, 1])), tagged(a=([-1, 1], [0, 0])), "words", TAGS)
+def test_a_word_without_a_label_is_outside(tmp_path: Path):
+    found = compared(tmp_path, tagged(a=([3, -1], [3, 0])), tagged(a=([3, -1], [3, 4])), "words", TAGS)
     assert found.chosen[0].right == "one"
 
 

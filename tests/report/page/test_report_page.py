@@ -289,10 +289,8 @@ def with_predictions(record: RunRecord, folder: Path, classes: list[int]) -> Non
     """A record in the ledger with predictions of `mood`, of which the second class is always right."""
     path = folder / record.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {"id": f"r{n}", "task": "mood", "labels": [1], "predictions": [c], "probabilities": [0.25, 0.75]}
-        for n, c in enumerate(classes)
-    ]
+    same = {"task": "mood", "labels": [1], "probabilities": [0.25, 0.75], "value": None}
+    rows = [same | {"id": f"r{n}", "predictions": [c]} for n, c in enumerate(classes)]
     pq.write_table(pa.Table.from_pylist(rows), path.with_suffix(".parquet"))
     digest = hashlib.sha256(path.with_suffix(".parquet").read_bytes()).hexdigest()
     write_record(record.model_copy(update={"predictions": digest}), path)
@@ -318,9 +316,26 @@ def test_rows_that_differ_stand_on_the_page_with_what_each_network_says(tmp_path
 def test_networks_that_saw_other_rows_are_not_compared(tmp_path: Path, make_record: MakeRecord):
     for name, key in (("base", "1"), ("new", "2")):
         record = make_record(name, 0, experiment=experiment(name, tasks=TASKS), data={"x/test": key, "x/train": "1"})
+        with_predictions(record, tmp_path / "records", [1, int(name == "new"), *([1] if name == "new" else [])])
+    text = page_of(tmp_path, tmp_path / "records", "base", "new", examples=6)
+    assert "mood: not compared: the two were not evaluated on the same rows" in text and "<article" not in text
+
+
+def test_rows_of_other_fingerprints_are_compared_where_ids_and_labels_agree(tmp_path: Path, make_record: MakeRecord):
+    for name, key in (("base", "1"), ("new", "2")):
+        record = make_record(name, 0, experiment=experiment(name, tasks=TASKS), data={"x/test": key})
         with_predictions(record, tmp_path / "records", [1, int(name == "new")])
     text = page_of(tmp_path, tmp_path / "records", "base", "new", examples=6)
-    assert "Not compared: the two were not evaluated on the same rows (test)." in text and "<article" not in text
+    assert "The data of the two have other fingerprints" in text and text.count("<article") == 1
+
+
+def test_splits_that_differ_are_not_compared(tmp_path: Path, make_record: MakeRecord):
+    score = {"ner": {"entity_f1": Score(value=0.5, n=3)}}
+    for name, scores in (("base", {"validation": score}), ("new", {"validation": score, "test": score})):
+        record = make_record(name, 0, scores=scores, experiment=experiment(name, tasks=TASKS))
+        with_predictions(record, tmp_path / "records", [1, int(name == "new")])
+    text = page_of(tmp_path, tmp_path / "records", "base", "new", examples=6)
+    assert "Not compared: one was evaluated on test, the other on validation." in text and "<article" not in text
 
 
 def test_tasks_of_other_labels_are_not_compared(tmp_path: Path, make_record: MakeRecord):
@@ -330,6 +345,20 @@ def test_tasks_of_other_labels_are_not_compared(tmp_path: Path, make_record: Mak
         with_predictions(record, tmp_path / "records", [1, int(name == "new")])
     text = page_of(tmp_path, tmp_path / "records", "base", "new", examples=6)
     assert "mood: not compared: the two have other labels, or in another order" in text and "<article" not in text
+
+
+def test_of_variants_no_rows_are_shown(tmp_path: Path, make_record: MakeRecord):
+    plain = experiment("new", tasks=TASKS)
+    made = [make_record("new", 0, t, experiment=plain, data={"x/test": "1"}) for t in (None, "bert")]
+    other = {"experiment": experiment("new", tasks=TASKS, train={"epochs": 9}), "experiment_hash": "a" * 64}
+    for record, classes in zip(made, ([1, 0], [0, 1]), strict=True):
+        with_predictions(record, tmp_path / "records", classes)
+        with_predictions(as_variant(record.model_copy(update=other)), tmp_path / "records", classes)
+    table = tmp_path / "t.yaml"
+    table.write_text("title: t\nrows: {e: {experiment: new, vary: train.epochs}}\ncolumns: {N: {value: parameters}}\n")
+    text = page_of(tmp_path, tmp_path / "records", "new", tables=(table,), examples=6)
+    assert "<h3>new/aaaaaaaa " in text and "new, seed 0: student and teacher bert" in text
+    assert text.count("<article") == 2 and ": their students" not in text
 
 
 def test_the_command_writes_the_page_of_scratch_runs(
