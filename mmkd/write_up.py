@@ -81,6 +81,7 @@ def write_up(
         machine=machine(workspace.accelerator.device, workspace.accelerator.num_processes),
         selection=Selection(epoch=made.trained.epoch, value=made.trained.value),
         primary=primary_metrics(last.scores),
+        labels={name: list(task.labels) for name, task in workspace.tasks.items()},
         scores={split: evaluation.scores for split, evaluation in splits.items()},
         ceilings=ceilings,
         history=made.trained.history,
