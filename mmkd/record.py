@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from mmkd.config.experiment import Experiment
 from mmkd.config.section import Section
 from mmkd.errors import MmkdError
 
@@ -206,6 +207,11 @@ def decisive(experiment: dict[str, Any]) -> dict[str, Any]:
         for key, value in experiment.items()
         if key not in {"seeds", "description", "track"} and (key != "changes" or value)
     }
+
+
+def experiment_hash(experiment: Experiment) -> str:
+    """sha256 of all that the experiment says, but for its seeds, its description and what changes no number."""
+    return hash_of(decisive(experiment.dump()))
 
 
 def write_record(record: RunRecord, path: Path) -> None:

@@ -96,9 +96,9 @@ def workers() -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             line = " ".join(process.cmdline())
-            if line.startswith("ray::ImplicitFunc") and process.status() != psutil.STATUS_ZOMBIE:
-                if process.environ().get(TOKEN) == os.environ[TOKEN]:
-                    found.append(process)
+            runs = line.startswith("ray::ImplicitFunc") and process.status() != psutil.STATUS_ZOMBIE
+            if runs and process.environ().get(TOKEN) == os.environ[TOKEN]:
+                found.append(process)
         except psutil.Error:
             continue
     return found
