@@ -12,6 +12,7 @@ import typer
 from mmkd.cli_cache import app as cache_app
 from mmkd.cli_data import app as data_app
 from mmkd.cli_report import report
+from mmkd.cli_study import study
 from mmkd.cli_sweep import app as sweep_app
 from mmkd.cli_sweep import is_sweep, plan_of_sweep
 from mmkd.cli_tools import FAILED, REFUSED, progress_bars, refusals
@@ -33,6 +34,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 app.add_typer(sweep_app, name="sweep")
 app.command()(report)
+app.command()(study)
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Keys to set otherwise.")]
 

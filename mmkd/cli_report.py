@@ -28,8 +28,7 @@ def report(
     names = list(dict.fromkeys(names))
     more = [f"and{len(names) - MOST_NAMES}more"] if len(names) > MOST_NAMES else []
     out = places.runs / "reports" / f"{'-'.join([*names[:MOST_NAMES], *more])}.html"
-    options = [*(["--runs"] if runs else []), *([] if examples == 6 else ["--examples", str(examples)])]
-    command = shlex.join(["mmkd", "report", *names, *options])
+    command = shlex.join(["mmkd", "report", *names, *(["--runs"] if runs else []), "--examples", str(examples)])
     with refusals():
         write_report(places, names, (), (), records, out, ", ".join(names), examples=examples, command=command)
     typer.echo(f"wrote {out.relative_to(places.root)}")

@@ -11,10 +11,10 @@ from mmkd.config import plugins
 from mmkd.config.experiment import PLUGIN_MAPS, Experiment
 from mmkd.config.stages import Stage
 from mmkd.environment import package_versions
-from mmkd.record import hash_of
+from mmkd.record import experiment_hash, hash_of
 from mmkd.teach import Prepared
 from mmkd.workspace import Workspace
-from mmkd.write_up import experiment_hash, identities
+from mmkd.write_up import identities
 
 CHECKPOINTS = "checkpoints"
 """Folder of a seed's checkpoints, below its own."""

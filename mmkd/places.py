@@ -32,6 +32,10 @@ class Places:
         """Records, weights and logs, as runs leave them."""
         return self.root / "results" / "runs"
 
+    def run(self, name: str, experiment_hash: str) -> Path:
+        """The scratch runs of one experiment; other values of its keys have another folder."""
+        return self.runs / f"{name}-{experiment_hash[:8]}"
+
     @property
     def sweeps(self) -> Path:
         """Journals, trials and winners of sweeps."""

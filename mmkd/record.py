@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from mmkd.config.experiment import Experiment
 from mmkd.config.section import Section
 from mmkd.errors import MmkdError
 
@@ -102,8 +103,10 @@ class RunRecord(Section):
     start: sha256 of the student's weights before its first step, pretrained ones included; None for a teacher.
     soup: what a mean of students was made of, which trained nothing itself.
     weights: sha256 of the student's weights that are kept; None for a teacher.
-    primary: task -> the metric that selects and that stands in tables.
-    scores: split -> task -> metric -> Score. ceilings: task -> metric -> text, image or both -> best reachable score
+    primary: task -> the metric that selects and that stands in tables. labels: task -> its classes' names, in the order
+        of the logits; empty in records of versions that did not keep them.
+    scores: split -> task -> metric -> Score; of a student that reads text and images also `test without text` and
+        `test without image`. ceilings: task -> metric -> text, image or both -> best reachable score
         on test, where the data set knows it.
     history: one mapping per epoch. skipped_steps: left out over all epochs, where a number was inf or NaN.
     parameters: weights of the network that is kept. trained_parameters: of them and of low-rank products, how many
@@ -135,6 +138,7 @@ class RunRecord(Section):
     machine: Machine
     selection: Selection
     primary: dict[str, str]
+    labels: dict[str, list[str]] = {}
     scores: dict[str, dict[str, dict[str, Score]]]
     ceilings: dict[str, dict[str, dict[str, float]]] = {}
     history: list[dict[str, Any]]
@@ -160,6 +164,15 @@ class RunRecord(Section):
         """Which network of the experiment it is of: `student`, or `teacher-<name>`."""
         return self.role if self.teacher is None else f"{self.role}-{self.teacher}"
 
+    @property
+    def outcome(self) -> str:
+        """sha256 of what ran and what came out of it; neither of when and where, nor of the commit.
+
+        A run of the same numbers has the same one, so that a table made again from it is the same to the byte.
+        """
+        kept = {"name", "role", "teacher", "seed", "experiment_hash", "data", "weights", "selection", "scores"}
+        return hash_of(self.model_dump(mode="json", include=kept | {"history", "predictions"}))
+
     def mean_score(self, split: str) -> float:
         """Mean over tasks of each task's first metric.
 
@@ -167,6 +180,11 @@ class RunRecord(Section):
         """
         scores = self.scores[split]
         return sum(scores[task][metric].value for task, metric in self.primary.items()) / len(self.primary)
+
+
+def split_without(split: str, modality: str) -> str:
+    """What a split is called in `scores` when one modality was hidden from the network."""
+    return f"{split} without {modality}"
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -189,6 +207,11 @@ def decisive(experiment: dict[str, Any]) -> dict[str, Any]:
         for key, value in experiment.items()
         if key not in {"seeds", "description", "track"} and (key != "changes" or value)
     }
+
+
+def experiment_hash(experiment: Experiment) -> str:
+    """sha256 of all that the experiment says, but for its seeds, its description and what changes no number."""
+    return hash_of(decisive(experiment.dump()))
 
 
 def write_record(record: RunRecord, path: Path) -> None:

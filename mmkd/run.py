@@ -23,11 +23,11 @@ from mmkd.lease import in_turn, only_writer
 from mmkd.places import Places
 from mmkd.processes import told_by_main
 from mmkd.ready import make_ready
-from mmkd.record import RunRecord, read_record
+from mmkd.record import RunRecord, experiment_hash, read_record
 from mmkd.seed import PROFILE, finished_seed, run_seed
 from mmkd.teacher_record import record_teacher, unheard_rows
 from mmkd.watch.profile import read_profile
-from mmkd.write_up import RECORD, experiment_hash, finished
+from mmkd.write_up import RECORD, finished
 
 
 def run_experiment(
@@ -172,4 +172,4 @@ def _run_one(
 
 def run_folder(experiment: Experiment, near: Path) -> Path:
     """Scratch folder of an experiment; other values of its keys have another folder. near: the experiment file."""
-    return Places.near(near).runs / f"{experiment.name}-{experiment_hash(experiment)[:8]}"
+    return Places.near(near).run(experiment.name, experiment_hash(experiment))

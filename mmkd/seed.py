@@ -21,7 +21,7 @@ from mmkd.plan.passes import flops_of
 from mmkd.preflight.check import preflight
 from mmkd.processes import told_by_main
 from mmkd.ready import Ready
-from mmkd.record import RunRecord, read_record
+from mmkd.record import RunRecord, read_record, split_without
 from mmkd.staging import players_of
 from mmkd.student.adapted import merge, trained_parameters
 from mmkd.student.stored import save_student
@@ -137,6 +137,9 @@ def run_seed(
                 with workspace.mix.test_opened():
                     corpus = workspace.mix.split("test", workspace.reader("student"))
                     splits["test"] = evaluate(student, corpus, workspace.tasks, device)
+                    for modality in student.encoders if len(student.encoders) > 1 else ():
+                        hidden = evaluate(student, corpus, workspace.tasks, device, without=modality)
+                        splits[split_without("test", modality)] = hidden
             clock.lap("evaluate")
             save_student(folder, student, workspace.reader("student"), {"epoch": trained.epoch, "seed": seed})
             made = Made(student, trained, splits, seed, None, start, flops_of(student, validation, device), learns)

@@ -12,11 +12,10 @@ from ruamel.yaml import YAML
 from torch import nn
 
 from mmkd.checkpoint import weights_hash
-from mmkd.config.experiment import Experiment
 from mmkd.environment import code_state, machine, package_versions, peak_memory
 from mmkd.evaluate import Evaluation, primary_metrics, write_predictions
 from mmkd.openings import openings_of
-from mmkd.record import RunRecord, Selection, Soup, decisive, hash_of, read_record, write_record
+from mmkd.record import RunRecord, Selection, Soup, experiment_hash, read_record, write_record
 from mmkd.secrets import redacted
 from mmkd.teach import Prepared
 from mmkd.train import Trained
@@ -81,6 +80,7 @@ def write_up(
         machine=machine(workspace.accelerator.device, workspace.accelerator.num_processes),
         selection=Selection(epoch=made.trained.epoch, value=made.trained.value),
         primary=primary_metrics(last.scores),
+        labels={name: list(task.labels) for name, task in workspace.tasks.items()},
         scores={split: evaluation.scores for split, evaluation in splits.items()},
         ceilings=ceilings,
         history=made.trained.history,
@@ -104,11 +104,6 @@ def write_up(
 def identities(prepared: Mapping[str, Prepared]) -> dict[str, dict[str, str]]:
     """What determines each teacher's outputs, by name."""
     return {name: each.identity for name, each in prepared.items()}
-
-
-def experiment_hash(experiment: Experiment) -> str:
-    """sha256 of all that the experiment says, but for its seeds, its description and what changes no number."""
-    return hash_of(decisive(experiment.dump()))
 
 
 def finished(folder: Path, workspace: Workspace, prepared: Mapping[str, Prepared]) -> RunRecord | None:

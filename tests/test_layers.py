@@ -58,8 +58,8 @@ LAYERS = (
         "verify",
         "deep_check",
     ),
-    *("sweep", "api"),
-    *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli_report", "cli", "__main__"),
+    *("sweep", "study", "api"),
+    *("cli_tools", "cli_data", "cli_cache", "cli_sweep", "cli_report", "cli_study", "cli", "__main__"),
 )
 PLUGINS = {
     "data": {"base", "card", "findings"},

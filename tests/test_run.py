@@ -81,6 +81,23 @@ def test_every_seed_and_teacher_has_a_record_that_reads_back(finished):
         assert record.mean_score("validation") == pytest.approx(best["mean_score"])
 
 
+def test_students_are_scored_with_each_modality_hidden_too(finished):
+    """On the rows of test, and without the words no word is found; teachers and validation are scored as they are."""
+    _, records, _ = finished
+    for student in records[:2]:
+        assert student.scores.keys() == {"validation", "test", "test without text", "test without image"}
+        for hidden in ("test without text", "test without image"):
+            for task, metric in student.primary.items():
+                assert student.scores[hidden][task][metric].n == student.scores["test"][task][metric].n
+        assert student.scores["test without text"]["ner"]["entity_f1"].value == 0
+        assert student.scores["test without image"]["ner"] == student.scores["test"]["ner"]
+        assert student.scores["test without image"] != student.scores["test"]
+        assert list(student.labels) == ["sentiment", "ner", "risk"]
+        assert student.labels["sentiment"] == ["negative", "neutral", "positive"]
+    for teacher in records[2:]:
+        assert teacher.scores.keys() == {"validation", "test"}
+
+
 def test_the_operations_of_a_pass_are_the_networks_own(finished):
     """Of a student, those of its widest layers are a lower bound; every seed has the same network and the same rows."""
     near, records, _ = finished

@@ -10,6 +10,7 @@ A file may build on another: `extends: base.yaml`, relative to itself, one level
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -122,6 +123,11 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
         problems += [Problem(place, (*keys, *mistake.path), mistake.message) for mistake in mistakes]
         problems += _insert(root, keys, Node(value.value, place))
     return root, problems
+
+
+def override(key: str, value: object) -> str:
+    """A key and a value as the command line takes them, with all digits."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _always(place: Place, line: int) -> Place:

@@ -116,7 +116,7 @@ def _runs(row: RunRow | CeilingRow) -> TypeGuard[RunRow]:
 def _number(question: Question, record: RunRecord) -> float:
     shows = question.shows
     if isinstance(shows, ScoreColumn):
-        return fmean([_score(record, question.file.split, *path) for path in _paths(shows, question)])
+        return fmean([_score(record, shows.of(question.file.split), *path) for path in _paths(shows, question)])
     if shows.value == "parameters":
         return float(record.parameters)
     if shows.value == "trained_parameters":
@@ -156,8 +156,8 @@ def _ceiling(row: CeilingRow, question: Question, records: list[RunRecord]) -> f
     shows = question.shows
     if isinstance(shows, ValueColumn):
         raise MissingNumber("a ceiling is no network")
-    if question.file.split != "test":
-        raise MissingNumber("ceilings are known for the test split only")
+    if shows.of(question.file.split) != "test":
+        raise MissingNumber("ceilings are known for the whole test split only")
     return fmean([_agreed_ceiling(row, records, *path) for path in _paths(shows, question)])
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 
+from mmkd.config.document import override
 from mmkd.record import RunRecord
 from mmkd.report.table_file import CeilingRow, RunRow
 
@@ -25,7 +25,7 @@ def filling(
         others = (run_words(record) for record in known if record.name == row.experiment)
         file = next((words[0] for words in others if words), f"experiments/{row.experiment}.yaml")
         where = row.where if isinstance(row, RunRow) else {}
-        overrides = [f"{key}={_plain(value)}" for key, value in where.items()]
+        overrides = [override(key, value) for key, value in where.items()]
     if seeds is not None:
         overrides.append(f"seeds=[{','.join(map(str, seeds))}]")
     return shlex.join(["mmkd", "run", file, *overrides])
@@ -39,7 +39,3 @@ def run_words(record: RunRecord) -> list[str] | None:
         return None
     options = [word for word in words[2:] if word.startswith("-")]
     return words[2:] if words[:2] == ["mmkd", "run"] and len(words) > 2 and not options else None
-
-
-def _plain(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -128,7 +128,7 @@ def common_direction(
     found: dict[Direction, str] = {}
     for record in records:
         for task, metric in score_paths(shows, primary):
-            score = score_of(record, split, task, metric)
+            score = score_of(record, shows.of(split), task, metric)
             if score is not None:
                 found.setdefault(score.direction, f"{task}.{metric} of {record.file_name}")
     if len(found) > 1:

@@ -27,12 +27,14 @@ def keep(
     allow_dirty: bool = False,
     replace: bool = False,
     variants: bool = False,
+    seeds: Collection[int] | None = None,
 ) -> list[Path]:
     """Copy records, with their predictions, into the ledger; give back the ledger's paths of those that are new there.
 
     names: of experiments; None keeps all. allow_dirty: also code that no commit holds. replace: overwrite a different
     record of the same name. variants: also runs of other values of the experiments' keys, each in a folder of its own;
-    the name's own place stays with the experiment that the ledger has there. Either every record is copied, or none.
+    the name's own place stays with the experiment that the ledger has there. seeds: of students; None keeps all. Either
+    every record is copied, or none.
     Raises ReportError with one line for each record that is refused, or name that has no record.
     """
     runs = find_runs(runs_folder)
@@ -40,6 +42,8 @@ def keep(
         runs = _in_their_places(runs, records_folder)
     else:
         runs = [each for each in runs if not isinstance(each.record, VariantRecord)]
+    if seeds is not None:
+        runs = [each for each in runs if each.record is None or each.record.teacher or each.record.seed in seeds]
     problems = []
     if names is not None:
         known = {each.record.name for each in runs if each.record is not None}

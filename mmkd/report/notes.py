@@ -59,7 +59,8 @@ def _column(column: Column) -> str:
     better = {"maximize": "higher is better", "minimize": "lower is better", None: "no row has it"}[column.direction]
     shown_in = "in %" if unit(column) == "%" else "as recorded"
     meaning = ", mean over tasks of each task's first metric" if shows.score == MEAN_SCORE else ""
-    return f"{column.label}: `{shows.score}`{meaning}, {shown_in}, {better}"
+    hidden = f", with the {shows.without} of every row hidden" if shows.without else ""
+    return f"{column.label}: `{shows.score}`{meaning}{hidden}, {shown_in}, {better}"
 
 
 def _reading(table: Table) -> list[str]:
@@ -134,9 +135,9 @@ def _origin(table: Table) -> list[str]:
     lines += _by_rows(table, "packages:", _packages)
     if any(isinstance(column.shows, ValueColumn) and column.shows.is_measured for column in table.columns):
         lines += _by_rows(table, "measured on", _machine)
-    digests = "\n".join(record.digest for record in table.records)
+    outcomes = "\n".join(record.outcome for record in table.records)
     count = len(table.records)
-    lines.append(f"records: {count}; sha256 of their digests: {hashlib.sha256(digests.encode()).hexdigest()[:16]}")
+    lines.append(f"records: {count}; sha256 of what came out: {hashlib.sha256(outcomes.encode()).hexdigest()[:16]}")
     return lines
 
 
@@ -153,9 +154,10 @@ def _by_rows(table: Table, start: str, words: Callable[[RunRecord], str]) -> lis
 
 
 def _code(record: RunRecord) -> str:
-    commit = "no commit" if record.code.commit is None else f"commit `{record.code.commit[:12]}`"
-    changed = "" if record.code.diff is None else f" with uncommitted changes `{record.code.diff[:12]}`"
-    return f"{record.code.version}, {commit}{changed}"
+    """The version alone, so that a table made again is the same; commits are in the records."""
+    if record.code.commit is None:
+        return f"{record.code.version}, of no commit"
+    return record.code.version + ("" if record.code.diff is None else " with uncommitted changes")
 
 
 def _packages(record: RunRecord) -> str:

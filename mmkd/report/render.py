@@ -252,7 +252,7 @@ def to_csv(table: Table) -> str:
 
 def _csv_column(column: Column, split: str) -> list[str]:
     if isinstance(column.shows, ScoreColumn):
-        return [column.shows.score, split, column.direction or ""]
+        return [column.shows.score, column.shows.of(split), column.direction or ""]
     return [column.shows.value, "", ""]
 
 

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator,
 from mmkd.config.experiment import Name
 from mmkd.config.problems import did_you_mean
 from mmkd.config.section import Names, Section
+from mmkd.record import split_without
 
 Split = Literal["train", "validation", "test"]
 Modality = Literal["text", "image", "both"]
@@ -85,13 +86,19 @@ class ScoreColumn(Section):
 
     score: `task.metric`, or `mean_score`, the mean over tasks of each task's first metric.
     unit: `%` shows a fraction times 100; `as recorded` shows it unchanged. digits: decimals; default 1, or 3.
+    without: the modality that was hidden from the network; only students that read both have such scores, on test.
     delta: show the difference to the baseline too; default: as the table says.
     """
 
     score: Annotated[str, Field(pattern=rf"^({MEAN_SCORE}|[^.\s]+\.[^.\s]+)$")]
     unit: Literal["%", "as recorded"] = "%"
     digits: Digits | None = None
+    without: Literal["text", "image"] | None = None
     delta: bool | None = None
+
+    def of(self, split: str) -> str:
+        """The name in records of the split that the score is of."""
+        return split if self.without is None else split_without(split, self.without)
 
 
 class ValueColumn(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mmkd.config.problems import ConfigError
@@ -29,16 +29,19 @@ RENDERERS = {".md": to_markdown, ".tex": to_latex, ".csv": to_csv, ".html": to_h
 COMMAND = "mmkd tables"
 
 
-def write_tables(tables_folder: Path, records_folder: Path, output_folder: Path) -> list[Path]:
+def write_tables(
+    tables_folder: Path, records_folder: Path, output_folder: Path, names: Collection[str] | None = None
+) -> list[Path]:
     """Write <name>.md, .tex, .csv and .html for every <name>.yaml of a folder, and give back their paths.
 
-    records_folder: the ledger, or scratch runs. Nothing is written unless every table can be made.
+    records_folder: the ledger, or scratch runs. names: of the tables to write; None: all. Nothing is written unless
+    every one can be made.
     Raises ConfigError for mistakes in a table file, ReportError for records that do not fit, RecordError for untrusted
     ones.
     """
     records = load_records(records_folder)
     texts: dict[Path, str] = {}
-    for path in yaml_files(tables_folder, "table"):
+    for path in yaml_files(tables_folder, "table", names):
         table = build_table(records, load_section(path, TableFile), path.stem)
         texts |= {output_folder / f"{path.stem}{suffix}": render(table) for suffix, render in RENDERERS.items()}
     output_folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from rich.progress import Progress
 
+from mmkd.config.document import override
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import load
 from mmkd.config.problems import ConfigError
@@ -33,7 +34,7 @@ from mmkd.sweep.order import place_of
 from mmkd.sweep.population import no_longer_needed
 from mmkd.sweep.ranking import ranked, winner_of
 from mmkd.sweep.show import score, trial_table, troubles
-from mmkd.sweep.space import change, override
+from mmkd.sweep.space import change
 from mmkd.sweep.trials import Trial
 from mmkd.sweep.tuner import carry_out
 from mmkd.sweep.winner import WINNER, command_of, with_new_seeds, write_winner

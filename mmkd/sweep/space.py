@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mmkd.config.document import override
 from mmkd.config.sweep_file import Domain
 
 Values = dict[str, Any]
@@ -76,11 +76,6 @@ def drawn(space: Space, generator: np.random.Generator) -> Values:
         if holds(domain, values):
             values[key] = from_share(domain, share)
     return values
-
-
-def override(key: str, value: object) -> str:
-    """A key and a value as the command line takes them, with all digits."""
-    return f"{key}={json.dumps(value)}"
 
 
 def overrides(values: Mapping[str, Any]) -> list[str]:

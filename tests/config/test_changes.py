@@ -10,7 +10,7 @@ import pytest
 from mmkd.config.load import from_plain, load
 from mmkd.config.problems import ConfigError, dotted
 from mmkd.config.stages import stages
-from mmkd.write_up import experiment_hash
+from mmkd.record import experiment_hash
 
 Write = Callable[..., Path]
 CHANGES = """\

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +76,7 @@ def test_notes_say_what_is_needed(table: Table) -> None:
         "- selection: the epoch was chosen on validation by `mean_score` (maximize)",
         "- times that a run opened the test split: 1",
         "- data: market_notes da7ada7ada7a",
-        "- code: 0.1.0, commit `c0ffeec0ffee`",
+        "- code: 0.1.0",
         "- packages: torch 2.15.0, transformers 5.23.0",
     ):
         assert f"{line}\n" in text
@@ -90,7 +91,7 @@ def test_rows_that_differ_in_origin_are_told_apart(make_record: MakeRecord) -> N
     file = TableFile.model_validate({"title": "t", "rows": rows, "columns": COLUMNS})
     text = to_markdown(build_table(records, file, "main"))
     assert "- data: market_notes 0ther0ther0t: alone\n- data: market_notes da7ada7ada7a: distilled\n" in text
-    assert "commit `beefbeefbeef` with uncommitted changes `d1ffd1ffd1ff`: alone\n" in text
+    assert "- code: 0.1.0 with uncommitted changes: alone\n- code: 0.1.0: distilled\n" in text
 
 
 def test_a_test_split_that_was_opened_again_is_said_with_its_row(make_record: MakeRecord) -> None:
@@ -107,12 +108,57 @@ def test_a_test_split_that_was_opened_again_is_said_with_its_row(make_record: Ma
     assert "- alone: the test split" not in text(2)
 
 
-def test_the_notes_hash_the_digests_of_all_records(make_record: MakeRecord) -> None:
-    records = [make_record(seed=1, digest="bb"), make_record(seed=0, digest="aa")]
+def test_the_notes_hash_what_came_out_of_all_records(make_record: MakeRecord) -> None:
+    records = [make_record(seed=1), make_record(seed=0)]
     rows = {"distilled": {"experiment": "quickstart"}}
     file = TableFile.model_validate({"title": "t", "rows": rows, "columns": COLUMNS})
-    expected = hashlib.sha256(b"aa\nbb").hexdigest()[:16]
-    assert f"- records: 2; sha256 of their digests: {expected}\n" in to_markdown(build_table(records, file, "main"))
+    names = ("name", "role", "teacher", "seed", "experiment_hash", "data", "weights", "selection", "scores", "history")
+    outcomes = []
+    for record in reversed(records):
+        content = record.model_dump(mode="json")
+        kept = {name: content[name] for name in (*names, "predictions")}
+        text = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        outcomes.append(hashlib.sha256(text.encode()).hexdigest())
+    expected = hashlib.sha256("\n".join(outcomes).encode()).hexdigest()[:16]
+    assert f"- records: 2; sha256 of what came out: {expected}\n" in to_markdown(build_table(records, file, "main"))
+
+
+def test_a_table_of_a_run_made_again_later_elsewhere_is_the_same_to_the_byte(make_record: MakeRecord) -> None:
+    first, again = make_record(), make_record()
+    elsewhere = first.machine.model_copy(update={"cpu": "another one", "platform": "another one"})
+    later = {"created": "2031-01-01T00:00:00+00:00", "seconds": {"train": 1e6}, "peak_memory": 1, "digest": "other"}
+    code = Code(version=first.code.version, commit="feed" * 10, diff=None)
+    again = again.model_copy(update={**later, "machine": elsewhere, "code": code})
+    timeless = {label: shows for label, shows in COLUMNS.items() if label != "time"}
+    rows = {"distilled": {"experiment": "quickstart"}}
+    file = TableFile.model_validate({"title": "t", "rows": rows, "columns": timeless})
+    tables = [build_table([record], file, "main") for record in (first, again)]
+    assert to_markdown(tables[0]) == to_markdown(tables[1]) and to_csv(tables[0]) == to_csv(tables[1])
+    weights = build_table([again.model_copy(update={"weights": "0" * 64})], file, "main")
+    assert to_markdown(weights) != to_markdown(tables[0])
+
+
+def test_scores_with_a_modality_hidden_have_columns(make_record: MakeRecord) -> None:
+    record = make_record()
+    half = {
+        task: {name: s.model_copy(update={"value": s.value / 2}) for name, s in m.items()}
+        for task, m in record.scores["test"].items()
+    }
+    record = record.model_copy(update={"scores": {**record.scores, "test without image": half}})
+    columns = {
+        "NER": {"score": "ner.entity_f1"},
+        "no image": {"score": "ner.entity_f1", "without": "image"},
+        "no text": {"score": "ner.entity_f1", "without": "text"},
+    }
+    rows = {"distilled": {"experiment": "quickstart"}, "ceiling": {"experiment": "quickstart", "ceiling": "both"}}
+    file = TableFile.model_validate({"title": "t", "rows": rows, "columns": columns})
+    table = build_table([record], file, "main")
+    cells = table.rows[0].cells
+    assert cells["no image"].values[record.seed] == cells["NER"].values[record.seed] / 2
+    assert "no score `ner.entity_f1` on test without text" in (cells["no text"].missing or "")
+    assert "whole test split only" in (table.rows[1].cells["no image"].missing or "")
+    assert "- no image: `ner.entity_f1`, with the image of every row hidden, in %" in to_markdown(table)
+    assert "ner.entity_f1,test without image,maximize" in to_csv(table)
 
 
 def test_too_few_pairs_are_said_plainly(make_record: MakeRecord) -> None:

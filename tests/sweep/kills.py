@@ -31,6 +31,7 @@ from mmkd.sweep.trials import trials_of
 from tiny_project import make_project, plain_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "RAY_AUTH_TOKEN"
 SWEEP = """\
 experiment: ../tiny.yaml
 trials: 24
@@ -89,13 +90,14 @@ def result(folder: Path) -> dict[str, Any]:
     return found
 
 
-def workers(folder: Path) -> list[psutil.Process]:
-    """Processes in which trials run."""
+def workers() -> list[psutil.Process]:
+    """Processes in which trials of this cluster run, by its token: another sweep on the machine is left alone."""
     found = []
     for process in psutil.process_iter():
         try:
             line = " ".join(process.cmdline())
-            if line.startswith("ray::ImplicitFunc") and process.status() != psutil.STATUS_ZOMBIE:
+            runs = line.startswith("ray::ImplicitFunc") and process.status() != psutil.STATUS_ZOMBIE
+            if runs and process.environ().get(TOKEN) == os.environ[TOKEN]:
                 found.append(process)
         except psutil.Error:
             continue
@@ -103,7 +105,7 @@ def workers(folder: Path) -> list[psutil.Process]:
 
 
 def main(folder: Path, drivers: int = 20, others: int = 10, nodes: int = 5, seed: int = 0) -> int:
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of the cluster, and of who comes to it
+    os.environ[TOKEN] = secrets.token_hex(32)  # of the cluster, and of who comes to it
     draws = random.Random(seed)
     whole = project(folder / "whole")
     began = time.time()
@@ -136,9 +138,9 @@ def main(folder: Path, drivers: int = 20, others: int = 10, nodes: int = 5, seed
                 driver.wait()
                 driver = start(broken, cluster.address)
                 starts += 1
-                orphans += len(workers(broken))
+                orphans += len(workers())
             elif kind == "worker":
-                if alive := workers(broken):
+                if alive := workers():
                     draws.choice(alive).kill()
                 else:
                     left.insert(0, kind)
@@ -159,7 +161,7 @@ def main(folder: Path, drivers: int = 20, others: int = 10, nodes: int = 5, seed
     ends = sorted(event["trial"] for event in events if event["event"] == "ended")
     reasons = [event["reason"] for event in events if event["event"] == "broke off"]
     time.sleep(3)
-    remaining = [each.cmdline() for each in workers(broken)]
+    remaining = [each.cmdline() for each in workers()]
     print(f"{len(set(ends))} of 24 trials, {len(ends) - len(set(ends))} twice; {len(reasons)} attempts broke off")
     print(f"different: {different}; processes left: {remaining}; kills not used: {len(left)}")
     return int(bool(different or remaining or left or ends != list(range(24))))

@@ -13,6 +13,7 @@ import pytest
 from sweep_tools import NAME, simulate, sweep_of
 from test_sweep import SWEEP, mmkd, project_in, run_folder
 
+from mmkd.config.document import override
 from mmkd.errors import MmkdError
 from mmkd.sweep.figures import ABSENT, best_line, figures, heights_of, place, rungs_reached, ticks_of
 from mmkd.sweep.importance import FEWEST, importances, says
@@ -22,7 +23,6 @@ from mmkd.sweep.order import Order
 from mmkd.sweep.page import command, sweep_page
 from mmkd.sweep.ranking import pareto, ranked, winner_of
 from mmkd.sweep.show import score, spent, troubles
-from mmkd.sweep.space import override
 from mmkd.sweep.trials import FAILED, FINISHED, STOPPED, BrokeOff, Trial, trials_of
 
 HEADER: dict[str, Any] = {

@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 from sweep_tools import sweep_of
 
+from mmkd.config.document import override
 from mmkd.config.load import load
 from mmkd.config.section_file import load_section
 from mmkd.config.sweep_file import Domain, Sweep
 from mmkd.sweep.run import check_space, fixed_overrides
-from mmkd.sweep.space import combinations, from_share, grid_points, override
+from mmkd.sweep.space import combinations, from_share, grid_points
 from test_cli import EXPERIMENT, ROOT
 
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from mmkd.report.figures.base import Data, Unit, digests_of, in_unit, missing_notes, score_table, seeds_text, with_arrow
+from mmkd.report.figures.base import (
+    Data,
+    Unit,
+    in_unit,
+    missing_notes,
+    outcomes_of,
+    score_table,
+    seeds_text,
+    with_arrow,
+)
 from mmkd.report.records import StoredRecord
 from mmkd.report.statistics import paired_t
 from mmkd.report.table_file import RunRow, ScoreColumn, Split
@@ -83,4 +92,4 @@ def gain_data(
     paired = [f"{', '.join(dict.fromkeys(who))}: {which}" for which, who in seeds.items()]
     if paired:
         notes.insert(0, f"{split.capitalize()} scores, paired by seed. {'; '.join(paired)}.")
-    return GainData(tuple(notes), digests_of(table), base, unit, tuple(rows), tuple(shown.values()), tuple(gains))
+    return GainData(tuple(notes), outcomes_of(table), base, unit, tuple(rows), tuple(shown.values()), tuple(gains))

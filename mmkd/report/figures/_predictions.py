@@ -44,9 +44,9 @@ def read_predictions(stored: StoredRecord, task: str) -> Predictions | None:
 
 
 def split_of(stored: StoredRecord) -> str:
-    """The split that the predictions are of: the last one that was scored."""
+    """The split that the predictions are of: test, where it was scored."""
     assert stored.record is not None
-    return list(stored.record.scores)[-1]
+    return "test" if "test" in stored.record.scores else "validation"
 
 
 def without_predictions(stored: StoredRecord) -> bool:

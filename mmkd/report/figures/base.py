@@ -44,7 +44,7 @@ class Data:
     """What a figure shows, and no more.
 
     notes: what stands below it: how to read it, then what is missing and why. records: those that it rests on, name in
-    the ledger -> digest.
+    the ledger -> its outcome.
     """
 
     notes: tuple[str, ...]
@@ -105,15 +105,15 @@ def missing_notes(table: Table) -> list[str]:
     ]
 
 
-def digests(stored: Iterable[StoredRecord]) -> dict[str, str]:
-    """Name in the ledger -> digest, sorted."""
-    found = {each.record.file_name: each.record.digest for each in stored if each.record is not None}
+def outcomes(stored: Iterable[StoredRecord]) -> dict[str, str]:
+    """Name in the ledger -> outcome, sorted."""
+    found = {each.record.file_name: each.record.outcome for each in stored if each.record is not None}
     return dict(sorted(found.items()))
 
 
-def digests_of(table: Table) -> dict[str, str]:
+def outcomes_of(table: Table) -> dict[str, str]:
     """The same of all records that a table rests on."""
-    return {record.file_name: record.digest for record in table.records}
+    return {record.file_name: record.outcome for record in table.records}
 
 
 def in_unit(value: float, unit: Unit) -> float:

@@ -18,7 +18,7 @@ from pydantic import Field
 from mmkd.config.experiment import Name
 from mmkd.report.error import ReportError
 from mmkd.report.figures._predictions import read_predictions, split_of, without_predictions
-from mmkd.report.figures.base import Data, FigureFile, Rows, digests, nothing, runs_of_rows, seeds_text, with_notes
+from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import BLACK, BLUE, GREY, WIDTH
 from mmkd.report.records import StoredRecord
 
@@ -96,7 +96,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> CalibrationDa
             "below: examples in each bin. ECE: mean over seeds (lowest to highest). "
             f"{read}.",
         )
-    return CalibrationData(tuple(notes), digests(used), file.task, tuple(shown))
+    return CalibrationData(tuple(notes), outcomes(used), file.task, tuple(shown))
 
 
 def place_of(confidence: np.ndarray, bins: int) -> np.ndarray:

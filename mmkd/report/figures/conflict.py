@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mmkd.record import RunRecord
 from mmkd.report.figures._heat import heat
-from mmkd.report.figures.base import Data, FigureFile, Rows, digests, nothing, runs_of_rows, seeds_text, with_notes
+from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import panels
 from mmkd.report.records import StoredRecord
 
@@ -79,7 +79,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> ConflictData:
             "Cosine of two tasks' gradients at the shared weights, before the weighting: mean over seeds and epochs; "
             f"below it, in how many of them it is under 0. {'; '.join(read)}.",
         )
-    used = digests(run for runs in found.values() for run in runs)
+    used = outcomes(run for runs in found.values() for run in runs)
     return ConflictData(tuple(notes), used, tuple(file.rows), tasks, tuple(pairs))
 
 

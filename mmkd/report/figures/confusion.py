@@ -14,7 +14,7 @@ from mmkd.config.section import Names
 from mmkd.report.error import ReportError
 from mmkd.report.figures._heat import edges
 from mmkd.report.figures._predictions import read_predictions, split_of, without_predictions
-from mmkd.report.figures.base import Data, FigureFile, Rows, digests, nothing, runs_of_rows, seeds_text, with_notes
+from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import BLACK, BLUE, panels
 from mmkd.report.records import StoredRecord
 
@@ -92,7 +92,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> ConfusionData
             f"{', '.join(splits).capitalize()} rows; % of each label's row, below it the count over all seeds. {read}.",
         )
     names = file.labels or tuple(map(str, range(classes)))
-    return ConfusionData(tuple(notes), digests(used), file.task, names, tuple(shown))
+    return ConfusionData(tuple(notes), outcomes(used), file.task, names, tuple(shown))
 
 
 def draw(data: ConfusionData) -> Figure:

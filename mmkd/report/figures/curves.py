@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mmkd.report.figures._lines import Line, Over, draw_lines, line_of
-from mmkd.report.figures.base import Data, FigureFile, Rows, digests, nothing, runs_of_rows, seeds_text, with_notes
+from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import integers_below, panels
 from mmkd.report.records import StoredRecord
 from mmkd.report.table_file import Key, Label
@@ -57,7 +57,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> CurvesData:
     if lines:
         seeds = dict.fromkeys(f"{line.label}: {seeds_text(line.seeds)}" for line in lines)
         notes.insert(0, f"Line: mean over seeds; band: from the lowest to the highest. {'; '.join(seeds)}.")
-    used = digests(run for runs in found.values() for run in runs)
+    used = outcomes(run for runs in found.values() for run in runs)
     return CurvesData(tuple(notes), used, file.over, tuple(file.curves), tuple(file.rows), tuple(lines))
 
 

@@ -15,10 +15,10 @@ from mmkd.report.figures.base import (
     Rows,
     ScorePath,
     Unit,
-    digests_of,
     in_unit,
     missing_notes,
     nothing,
+    outcomes_of,
     score_table,
     seeds_text,
     with_arrow,
@@ -104,7 +104,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> ParetoData:
     )
     label = f"{file.cost.value}{f' ({unit_of(cost_column)})' if unit_of(cost_column) else ''}"
     score = f"{with_arrow(file.score, direction)}{' (%)' if file.unit == '%' else ''}"
-    return ParetoData(tuple(notes), digests_of(table), score, label, file.log, points)
+    return ParetoData(tuple(notes), outcomes_of(table), score, label, file.log, points)
 
 
 def is_on_front(row: str, places: dict[str, tuple[float, float]], direction: Direction | None) -> bool:

@@ -16,10 +16,10 @@ from mmkd.report.figures.base import (
     Rows,
     ScorePath,
     Unit,
-    digests_of,
     in_unit,
     missing_notes,
     nothing,
+    outcomes_of,
     score_table,
     seeds_text,
     with_arrow,
@@ -101,7 +101,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> WaterfallData
         )
     score = f"{with_arrow(file.score, direction)}{' (%)' if file.unit == '%' else ''}"
     better: Literal["up", "down"] = "down" if direction == "minimize" else "up"
-    return WaterfallData(tuple(notes), digests_of(table), score, better, tuple(steps))
+    return WaterfallData(tuple(notes), outcomes_of(table), score, better, tuple(steps))
 
 
 def draw(data: WaterfallData) -> Figure:

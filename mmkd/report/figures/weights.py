@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mmkd.report.figures._lines import Line, draw_lines, line_of
-from mmkd.report.figures.base import Data, FigureFile, Rows, digests, nothing, runs_of_rows, seeds_text, with_notes
+from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import integers_below, panels
 from mmkd.report.records import StoredRecord
 
@@ -57,7 +57,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> WeightsData:
     if lines:
         seeds = dict.fromkeys(f"{line.panel}: {seeds_text(line.seeds)}" for line in lines)
         notes.insert(0, f"Line: mean over seeds; band: from the lowest to the highest. {'; '.join(seeds)}.")
-    used = digests(run for runs in found.values() for run in runs)
+    used = outcomes(run for runs in found.values() for run in runs)
     names_shown = tuple(dict.fromkeys(line.label for line in lines))
     return WeightsData(tuple(notes), used, tuple(file.rows), names_shown, weighting, tuple(lines))
 

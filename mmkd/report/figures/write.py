@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,18 @@ SUFFIXES = (".json", *PICTURES)
 COMMAND = "mmkd figures"
 
 
-def write_figures(figures_folder: Path, records_folder: Path, output_folder: Path) -> list[Path]:
+def write_figures(
+    figures_folder: Path, records_folder: Path, output_folder: Path, names: Collection[str] | None = None
+) -> list[Path]:
     """Write <name>.json, .pdf and .png for every <name>.yaml of a folder, and give back their paths.
 
-    records_folder: the ledger, or scratch runs. Nothing is written unless every figure can be made.
+    records_folder: the ledger, or scratch runs. names: of the figures to draw; None: all. Nothing is written unless
+    every one can be made.
     Raises ConfigError for mistakes in a figure file, ReportError for records that do not fit, RecordError for untrusted
     ones.
     """
     stored = trusted_records(records_folder)
-    made = {path: figure_of(path, stored) for path in yaml_files(figures_folder, "figure")}
+    made = {path: figure_of(path, stored) for path in yaml_files(figures_folder, "figure", names)}
     output_folder.mkdir(parents=True, exist_ok=True)
     written = []
     for path, (kind, text, data) in made.items():
