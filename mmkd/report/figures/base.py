@@ -19,7 +19,7 @@ from mmkd.report.cell_text import ARROWS
 from mmkd.report.plot_style import BLACK, one
 from mmkd.report.records import StoredRecord
 from mmkd.report.table import Table, build_table
-from mmkd.report.table_file import MEAN_SCORE, Label, RunRow, ScoreColumn, Split, TableFile, ValueColumn
+from mmkd.report.table_file import MEAN_SCORE, CeilingRow, Label, RunRow, ScoreColumn, Split, TableFile, ValueColumn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ class Kind(Protocol):
 
 
 def score_table(
-    rows: Mapping[str, RunRow],
+    rows: Mapping[str, RunRow | CeilingRow],
     columns: Mapping[str, ScoreColumn | ValueColumn],
     stored: Sequence[StoredRecord],
     name: str,

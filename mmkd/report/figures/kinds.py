@@ -14,6 +14,7 @@ from mmkd.report.figures import (
     conflict,
     confusion,
     curves,
+    dependence,
     gain,
     pareto,
     teachers,
@@ -32,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "confusion": confusion,
     "calibration": calibration,
     "waterfall": waterfall,
+    "dependence": dependence,
 }
 
 
