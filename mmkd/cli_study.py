@@ -18,7 +18,7 @@ def study(
     jobs: Annotated[int, typer.Option(min=1, help="Seeds that run at the same time, each in its own process.")] = 1,
     dry_run: Annotated[bool, typer.Option(help="Print the commands of what is lacking, and run nothing.")] = False,
 ) -> None:
-    """Answer one question: run what has no record yet, keep it in the ledger, write its tables and figures."""
+    """Answer one question: run what has no record yet, keep it in the ledger, write its tables, figures and page."""
     from mmkd.places import Places
     from mmkd.study import load_study, plan_study, run_study
 

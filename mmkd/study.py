@@ -21,8 +21,12 @@ from mmkd.record import RunRecord, experiment_hash
 from mmkd.report.figures.write import write_figures
 from mmkd.report.fill import run_command
 from mmkd.report.keep import keep
+from mmkd.report.page.write import write_report
 from mmkd.report.records import load_records
 from mmkd.report.tables import write_tables
+
+EXAMPLES = 2
+"""Rows a task on which two networks differ, for each of the many pairs of a study."""
 
 
 class StudyError(MmkdError):
@@ -91,7 +95,7 @@ def _lacking(experiment: Experiment, seeds: Iterable[int], records: Iterable[Run
 def run_study(
     study: Study, file: Path, places: Places, say: Callable[[str], None], jobs: int = 1, scratch: bool = False
 ) -> list[Path]:
-    """Run what is lacking, keep it, and write the study's tables and figures; return their paths.
+    """Run what is lacking, keep it, and write the study's tables, figures and page; return their paths.
 
     A run that breaks off is named, and the others go on; what it lacks is shown as missing.
     jobs: seeds of a run that run at the same time. scratch: leave the ledger as it is, and write below results/runs.
@@ -112,7 +116,7 @@ def run_study(
             broken.append(f"run {each.name} broke off with exit code {code}: {each.command}")
         elif not scratch:
             _keep(each, study.seeds, places)
-    written = _write(study, places, records, scratch)
+    written = _write(study, file, places, records, scratch)
     if broken:
         raise CheckFailed("\n".join([*broken, "what these lack is shown as missing"]))
     return written
@@ -133,10 +137,26 @@ def _keep(planned: Planned, seeds: Sequence[int], places: Places) -> None:
     keep(folder, places.records, [planned.name], replace=True, seeds=seeds)
 
 
-def _write(study: Study, places: Places, records: Path, scratch: bool) -> list[Path]:
+def _write(study: Study, file: Path, places: Places, records: Path, scratch: bool) -> list[Path]:
     tables, figures = (places.runs / "tables", places.runs / "figures") if scratch else (places.tables, places.figures)
     written = write_tables(places.tables, records, tables, study.tables) if study.tables else []
-    return written + (write_figures(places.figures, records, figures, study.figures) if study.figures else [])
+    written += write_figures(places.figures, records, figures, study.figures) if study.figures else []
+    names = {record.name for record in load_records(records)} if records.is_dir() else set()
+    if not names.intersection(study.runs):
+        return written
+    page = write_report(
+        places,
+        [name for name in study.runs if name in names],
+        [places.tables / f"{name}.yaml" for name in study.tables],
+        [places.figures / f"{name}.yaml" for name in study.figures],
+        records,
+        places.runs / "reports" / f"{file.stem}.html",
+        study.title,
+        study.question,
+        EXAMPLES,
+        shlex.join(["mmkd", "study", file.as_posix(), *(["--runs"] if scratch else [])]),
+    )
+    return [*written, page]
 
 
 def load_study(file: Path) -> Study:

@@ -122,6 +122,9 @@ def test_from_nothing_all_is_run_kept_and_written(done) -> None:
     assert {path.name for path in written} == {
         *(f"rates.{suffix}" for suffix in ("md", "tex", "csv", "html", "json", "pdf", "png"))
     }
+    page = (places.runs / "reports" / "rates.html").read_text("utf-8")
+    assert page in {path.read_text("utf-8") for path in written if path.suffix == ".html"}
+    assert "Does a higher rate help?" in page
     assert check_tables(places.tables, places.records, places.root) == []
 
 
