@@ -47,10 +47,11 @@ def _line(found: OverExamples, column: Column) -> str:
     difference = number_text(found.difference, column, sign=True)
     low, high = (number_text(end, column, sign=True) for end in found.interval)
     middle, lowest, highest = (p_text(p) for p in found.p)
-    span = f"{lowest.removeprefix('= ')} to {highest.removeprefix('= ')}"
+    seeds = len(found.by_seed)
     return (
-        f"{found.row}, {found.column}: {difference} (95% interval {low} to {high}), p {middle} ({span}), {found.examples} examples, "
-        f"n = {len(found.by_seed)} seed{'s' if len(found.by_seed) > 1 else ''}, {found.test}"
+        f"{found.row}, {found.column}: {difference} (95% interval {low} to {high}), p {middle} "
+        f"({lowest.removeprefix('= ')} to {highest.removeprefix('= ')}), {found.examples} examples, "
+        f"n = {seeds} seed{'s' if seeds > 1 else ''}, {found.test}"
     )
 
 
