@@ -165,6 +165,11 @@ class RunRecord(Section):
         return self.role if self.teacher is None else f"{self.role}-{self.teacher}"
 
     @property
+    def predicted_split(self) -> str:
+        """The split that its predictions are of: test, where it was scored."""
+        return "test" if "test" in self.scores else "validation"
+
+    @property
     def outcome(self) -> str:
         """sha256 of what ran and what came out of it; neither of when and where, nor of the commit.
 

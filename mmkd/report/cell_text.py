@@ -66,3 +66,8 @@ def after_text(cell: Cell, column: Column) -> str:
 def runs_text(row: Row) -> str:
     """The number of runs of a row; nothing for a ceiling, which is not run."""
     return "" if row.n is None else str(row.n)
+
+
+def p_text(p: float) -> str:
+    """A p-value behind the letter: `= 0.123`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from mmkd.record import RunRecord
 from mmkd.report.beside_t import MEANING, in_words
-from mmkd.report.cell_text import number_text, unit
+from mmkd.report.cell_text import number_text, p_text, unit
 from mmkd.report.comparisons import Comparison
 from mmkd.report.consistency import data_in_words, selection_in_words
+from mmkd.report.examples.words import lines_below
 from mmkd.report.legend import marks_in_words
 from mmkd.report.statistics import PairedTest
 from mmkd.report.table import Column, Table
@@ -25,6 +26,7 @@ def notes(table: Table) -> list[tuple[str, list[str]]]:
         ("Columns", [_column(column) for column in table.columns]),
         ("Reading", _reading(table)),
         ("Paired tests", _tests(table)),
+        ("Tests over examples", lines_below(table)),
         ("Origin", _origin(table)),
     ]
     return [(heading, lines) for heading, lines in sections if lines]
@@ -121,12 +123,8 @@ def _test(comparison: Comparison, test: PairedTest, column: Column) -> str:
     if test.low is None or test.high is None or test.p is None or comparison.p_holm is None:
         return f"{found} in each of n = {test.n} pairs; equal differences have no spread to test against, so no p"
     low, high = (number_text(bound, column, sign=True) for bound in (test.low, test.high))
-    p_values = f"p {_p(test.p)}, Holm p {_p(comparison.p_holm)}"
+    p_values = f"p {p_text(test.p)}, Holm p {p_text(comparison.p_holm)}"
     return f"{found} (95% interval {low} to {high}), {p_values}, n = {test.n} pairs"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _origin(table: Table) -> list[str]:

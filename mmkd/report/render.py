@@ -12,6 +12,7 @@ from mmkd.report.beside_t import beside_t
 from mmkd.report.cell import Cell
 from mmkd.report.cell_text import after_text, cell_text, heading, runs_text
 from mmkd.report.comparisons import Comparison
+from mmkd.report.examples.words import FIELDS, csv_fields
 from mmkd.report.notes import notes
 from mmkd.report.table import Column, Table
 from mmkd.report.table_file import ScoreColumn
@@ -222,7 +223,8 @@ CSV_FIELDS = (
         "values",
     ),
     *("difference", "difference_low", "difference_high", "t", "p", "p_holm", "pairs"),
-    *("d_z", "p_sign_flip", "p_sign_flip_floor", "pairs_needed", "smallest_difference", "missing", "records"),
+    *("d_z", "p_sign_flip", "p_sign_flip_floor", "pairs_needed", "smallest_difference"),
+    *(*FIELDS, "missing", "records"),
 )
 
 
@@ -236,6 +238,7 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(CSV_FIELDS)
     compared = {(each.row, each.column): each for each in table.comparisons}
+    over_examples = {(each.row, each.column): each for each in table.over_examples}
     for title, rows in table.blocks():
         for row, column in product(rows, table.columns):
             cell = row.cells[column.label]
@@ -244,6 +247,7 @@ def to_csv(table: Table) -> str:
                     *(row.label, column.label, title or "", *_csv_column(column, table.file.split)),
                     *_csv_cell(cell),
                     *_csv_comparison(compared.get((row.label, column.label))),
+                    *csv_fields(over_examples.get((row.label, column.label))),
                     *(cell.missing or "", " ".join(cell.sources)),
                 ]
             )

@@ -12,6 +12,7 @@ from mmkd.report.commands import filling
 from mmkd.report.comparisons import Comparison, compare
 from mmkd.report.consistency import check_experiments, check_row, common_direction, common_primary
 from mmkd.report.error import ReportError
+from mmkd.report.examples.over_seeds import OverExamples
 from mmkd.report.ranking import ranked
 from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
 from mmkd.report.variants import expanded, rests_on
@@ -51,7 +52,7 @@ class Table:
     """A table.
 
     file: with a row for each value of a key that is varied. records: all that it rests on, sorted by their names in the
-    ledger.
+    ledger. over_examples: none until `with_tests_over_examples` adds them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Table:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     records: tuple[RunRecord, ...]
+    over_examples: tuple[OverExamples, ...] = ()
 
     def blocks(self) -> list[tuple[str | None, list[Row]]]:
         """(heading, rows), in the order shown; the rows of no group have no heading and come first."""

@@ -167,6 +167,7 @@ class TableFile(Section):
     its value.
     groups: heading -> labels of rows, which stand below it; rows of no group come first.
     delta: show the difference to the baseline in every column that does not say otherwise.
+    examples: test every student row against the baseline over the examples too, from the stored predictions.
     """
 
     title: Label
@@ -177,6 +178,7 @@ class TableFile(Section):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
     baseline: str | None = None
     delta: bool = False
+    examples: bool = False
 
     def shows_delta(self, column: str) -> bool:
         """Whether a column shows differences to the baseline."""
@@ -233,8 +235,10 @@ class TableFile(Section):
         return groups
 
     @model_validator(mode="after")
-    def _delta_has_a_baseline(self) -> Self:
+    def _what_is_compared_has_a_baseline(self) -> Self:
         asked = self.delta or any(column.delta for column in self.columns.values())
         if asked and self.baseline is None:
             raise ValueError("`delta` is a difference to the row that `baseline` names; found no baseline")
+        if self.examples and self.baseline is None:
+            raise ValueError("`examples` tests against the row that `baseline` names; found no baseline")
         return self

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mmkd.config.problems import ConfigError
 from mmkd.config.section_file import load_section
 from mmkd.report.difference import differences
 from mmkd.report.error import ReportError
+from mmkd.report.examples.against_baseline import with_tests_over_examples
 from mmkd.report.records import (
     SCRATCH_NAME,
     StoredRecord,
     find_records,
     ledger_predictions,
-    load_records,
+    trusted_records,
     untracked_code,
 )
 from mmkd.report.render import escape_latex, to_csv, to_html, to_latex, to_markdown
@@ -39,10 +40,10 @@ def write_tables(
     Raises ConfigError for mistakes in a table file, ReportError for records that do not fit, RecordError for untrusted
     ones.
     """
-    records = load_records(records_folder)
+    stored = trusted_records(records_folder)
     texts: dict[Path, str] = {}
     for path in yaml_files(tables_folder, "table", names):
-        table = build_table(records, load_section(path, TableFile), path.stem)
+        table = table_from(stored, load_section(path, TableFile), path)
         texts |= {output_folder / f"{path.stem}{suffix}": render(table) for suffix, render in RENDERERS.items()}
     output_folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
@@ -55,7 +56,7 @@ def table_of(path: Path, records_folder: Path) -> Table:
 
     Raises as `write_tables` does.
     """
-    return build_table(load_records(records_folder), load_section(path, TableFile), path.stem)
+    return table_from(trusted_records(records_folder), load_section(path, TableFile), path)
 
 
 def tables_of(tables_folder: Path, records_folder: Path) -> list[Table]:
@@ -63,10 +64,8 @@ def tables_of(tables_folder: Path, records_folder: Path) -> list[Table]:
 
     Raises as `write_tables` does.
     """
-    records = load_records(records_folder)
-    return [
-        build_table(records, load_section(path, TableFile), path.stem) for path in yaml_files(tables_folder, "table")
-    ]
+    stored = trusted_records(records_folder)
+    return [table_from(stored, load_section(path, TableFile), path) for path in yaml_files(tables_folder, "table")]
 
 
 def check_tables(tables_folder: Path, records_folder: Path, root: Path | None = None) -> list[str]:
@@ -92,7 +91,7 @@ def check_tables(tables_folder: Path, records_folder: Path, root: Path | None = 
     problems += _record_problems(stored, files, old)
     for path, file in files.items():
         try:
-            table = build_table(records, file, path.stem)
+            table = table_from(stored, file, path)
         except ReportError as error:
             problems.append(f"{path}: {error}")
             continue
@@ -100,6 +99,15 @@ def check_tables(tables_folder: Path, records_folder: Path, root: Path | None = 
         for suffix, render in RENDERERS.items():
             problems += _compare(path.with_suffix(suffix), render(table), table)
     return problems + _strays(tables_folder) + _unpaired(records_folder, stored)
+
+
+def table_from(stored: Sequence[StoredRecord], file: TableFile, path: Path) -> Table:
+    """The table of one table file and trusted records, with all that its file asks for. path: of the file.
+
+    Raises ReportError for records, or predictions, that do not fit.
+    """
+    records = [each.record for each in stored if each.record is not None]
+    return with_tests_over_examples(build_table(records, file, path.stem), stored)
 
 
 def _record_problems(stored: list[StoredRecord], files: dict[Path, TableFile], old: Mapping[str, str]) -> list[str]:

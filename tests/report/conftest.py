@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from mmkd.evaluate import write_predictions
 from mmkd.record import Code, Direction, Machine, RunRecord, Score, Selection, read_record, write_record
 
 MakeRecord = Callable[..., RunRecord]
@@ -60,13 +62,33 @@ def _make_record(
     return RunRecord.model_validate(fields | changes)
 
 
-def _write(record: RunRecord, path: Path, predictions: Path) -> RunRecord:
-    """Write a record with predictions beside it, as a run does."""
-    content = f"predictions of {record.file_name}, {record.created}".encode()
+def _write(record: RunRecord, path: Path, predictions: Path, rows: list[dict[str, Any]] | None = None) -> RunRecord:
+    """Write a record with predictions beside it, as a run does. rows: of the predictions; None: a file of no matter."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    predictions.write_bytes(content)
-    write_record(record.model_copy(update={"predictions": hashlib.sha256(content).hexdigest()}), path)
+    if rows is None:
+        predictions.write_bytes(f"predictions of {record.file_name}, {record.created}".encode())
+        digest = hashlib.sha256(predictions.read_bytes()).hexdigest()
+    else:
+        digest = write_predictions(rows, predictions)
+    write_record(record.model_copy(update={"predictions": digest}), path)
     return read_record(path)
+
+
+def _predict_classes(
+    labels: Sequence[int], predicted: Sequence[int], task: str = "sentiment", classes: int = 3
+) -> list[dict[str, Any]]:
+    """Rows of predictions of one class for each example, as an evaluation has them."""
+    pairs = enumerate(zip(labels, predicted, strict=True))
+    own = {"task": task, "form": "classes"}
+    return [
+        {**own, "id": f"e{i}", "labels": np.array(a), "estimates": np.eye(classes)[b], "predictions": np.array(b)}
+        for i, (a, b) in pairs
+    ]
+
+
+@pytest.fixture
+def predict_classes() -> Callable[..., list[dict[str, Any]]]:
+    return _predict_classes
 
 
 @pytest.fixture
@@ -76,13 +98,13 @@ def make_record() -> MakeRecord:
 
 @pytest.fixture
 def write_ledger(tmp_path: Path) -> WriteRecords:
-    """Writes records in the layout of the ledger."""
+    """Writes records in the layout of the ledger. rows: name in the ledger -> its predictions, where they matter."""
 
-    def write(*records: RunRecord) -> Path:
+    def write(*records: RunRecord, rows: Mapping[str, list[dict[str, Any]]] | None = None) -> Path:
         folder = tmp_path / "records"
         for record in records:
             path = folder / record.file_name
-            _write(record, path, path.with_suffix(".parquet"))
+            _write(record, path, path.with_suffix(".parquet"), (rows or {}).get(record.file_name))
         return folder
 
     return write

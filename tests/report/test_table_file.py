@@ -100,6 +100,7 @@ def test_reads_every_kind_of_row_and_column(tmp_path: Path) -> None:
             10,
             "seeds: found the key a second time, first at .*table.yaml:9; expected it once",
         ),
+        ("baseline: alone", "examples: true", 1, "`examples` tests against the row that `baseline` names; found no"),
         ("title: what", "title: [what", 2, "not YAML: .*expected ','"),
         ("title: what distillation buys\n", "", 1, "title: missing; expected one line of text"),
     ],

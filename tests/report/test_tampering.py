@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmkd.record import Code, RunRecord, digest_of
@@ -41,17 +44,41 @@ rows:
 columns:
   time: {value: seconds}
 """
+EXAMPLES = """\
+title: over the examples
+rows:
+  plain: {experiment: plain}
+  taught: {experiment: taught}
+columns:
+  mood: {score: sentiment.accuracy}
+  F1: {score: sentiment.macro_f1}
+  calibration: {score: sentiment.ece}
+baseline: plain
+examples: true
+"""
+GOLD = (0, 0, 0, 0, 1, 1, 1, 1)
+MOODS = {"plain": (0, 1, 0, 1, 0, 1, 0, 1), "taught": (0, 0, 0, 0, 1, 1, 0, 1)}
+"""Accuracy and macro F1, both of equally frequent classes: 4/8 and (1/2 + 1/2) / 2; 7/8 and (8/9 + 6/7) / 2."""
+MOOD_SCORES = {"plain": (4 / 8, 1 / 2), "taught": (7 / 8, (8 / 9 + 6 / 7) / 2)}
 SCORES = {"alone": (0.60, 0.62, 0.61), "hint": (0.66, 0.65, 0.64), "quickstart": (0.70, 0.74, 0.73)}
 
 
 @pytest.fixture
-def ledger(make_record: MakeRecord, write_ledger: WriteRecords) -> Path:
+def ledger(
+    make_record: MakeRecord, write_ledger: WriteRecords, predict_classes: Callable[..., list[dict[str, Any]]]
+) -> Path:
     records = [
         make_record(name, seed, test={"ner": {"entity_f1": value}})
         for name, values in SCORES.items()
         for seed, value in enumerate(values)
     ]
-    return write_ledger(*records, make_record(teacher="text", test={"ner": {"entity_f1": 0.9}}))
+    records.append(make_record(teacher="text", test={"ner": {"entity_f1": 0.9}}))
+    rows = {}
+    for name, (accuracy, macro_f1) in MOOD_SCORES.items():
+        scores = {"sentiment": {"accuracy": accuracy, "macro_f1": macro_f1, "ece": 0.1}}
+        records.append(make_record(name, test=scores, experiment={"tasks": {"sentiment": {"kind": "classify"}}}))
+        rows[records[-1].file_name] = predict_classes(GOLD, MOODS[name], classes=2)
+    return write_ledger(*records, rows=rows)
 
 
 @pytest.fixture
@@ -60,6 +87,7 @@ def tables(tmp_path: Path, ledger: Path) -> Path:
     folder.mkdir()
     (folder / "main.yaml").write_text(TABLE, "utf-8")
     (folder / "times.yaml").write_text(TIMES, "utf-8")
+    (folder / "examples.yaml").write_text(EXAMPLES, "utf-8")
     write_tables(folder, ledger, folder)
     return folder
 
@@ -166,6 +194,25 @@ def predictions(tables: Path, ledger: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def predictions_signed_again(tables: Path, ledger: Path) -> None:
+    """One row of the predictions, with their sha256 and the record's own set to what they are now."""
+    path = ledger / "taught" / "student-seed0.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    assert rows[6]["predictions"] == [0] and rows[6]["labels"] == [1]
+    rows[6]["predictions"] = [1]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record("taught/student-seed0.json", at("predictions", digest), honest=True)(tables, ledger)
+
+
+def moved_predictions(tables: Path, ledger: Path) -> None:
+    """The predictions of one run beside another's record, which names them."""
+    shutil.copyfile(ledger / "alone" / "student-seed0.parquet", ledger / "taught" / "student-seed0.parquet")
+    digest = hashlib.sha256((ledger / "taught" / "student-seed0.parquet").read_bytes()).hexdigest()
+    record("taught/student-seed0.json", at("predictions", digest), honest=True)(tables, ledger)
+
+
 SCORE = "scores.test.ner.entity_f1.value"
 SEED1 = "quickstart/student-seed1.json"
 DISTILLED = ("row distilled", "quickstart/student-seed1.json")
@@ -178,7 +225,10 @@ CASES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a cell of HTML": (edited("main.html", "72.3 &#177;", "73.3 &#177;"), CELL),
     "a mean in CSV": (edited("main.csv", "0.7233", "0.7234"), CELL),
     "a value in CSV": (edited("main.csv", "0.7 0.74 0.73", "0.7 0.75 0.73"), CELL),
-    "the pairs that are needed in CSV": (edited("main.csv", ",3,,,quickstart", ",4,,,quickstart"), CELL),
+    "the pairs that are needed in CSV": (
+        edited("main.csv", ",3" + "," * 13 + "quickstart", ",4" + "," * 13 + "quickstart"),
+        CELL,
+    ),
     "a deviation": (edited("main.md", "± 2.1", "± 0.1"), CELL),
     "a difference": (edited("main.md", "(+11.3)", "(+12.3)"), CELL),
     "a dagger": (edited("main.md", "† (+11.3)", " (+11.3)"), CELL),
@@ -223,6 +273,46 @@ CASES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a table from elsewhere": (
         lambda tables, ledger: shutil.copy(tables / "times.md", tables / "main.md") and None,
         CELL,
+    ),
+    "the p of a test over examples": (
+        edited("examples.md", "p = 0.250", "p = 0.025"),
+        ("examples.md:", "found `- taught, mood: ", "but `- taught, mood: "),
+    ),
+    "the p of a test over examples in LaTeX": (
+        edited("examples.tex", "p = 0.250", "p = 0.025"),
+        ("examples.tex:", "taught, mood: ", "p = 0.025"),
+    ),
+    "the p of a test over examples in HTML": (
+        edited("examples.html", "p = 0.250", "p = 0.025"),
+        ("examples.html:", "taught, mood: ", "p = 0.025"),
+    ),
+    "the p of a test over examples in CSV": (
+        edited("examples.csv", ",0.25,0.25,0.25,", ",0.025,0.25,0.25,"),
+        ("row taught, column mood, p_examples:", "found `0.025`", "taught/student-seed0.json"),
+    ),
+    "the name of a test over examples": (
+        edited("examples.csv", "McNemar", "sign test"),
+        ("row taught, column mood, test_over_examples:", "taught/student-seed0.json"),
+    ),
+    "why there is no test over examples": (
+        lines("examples.md", lambda found: [x for x in found if "not tested" not in x]),
+        ("examples.md:", "taught, calibration: not tested", "is missing"),
+    ),
+    "tests over examples switched off": (
+        edited("examples.yaml", "examples: true", "examples: false"),
+        ("row taught, column mood, test_over_examples:", "found `McNemar`"),
+    ),
+    "a prediction, signed again": (
+        predictions_signed_again,
+        (
+            "examples.yaml: table examples, row taught, column mood: taught/student-seed0.json",
+            "0.875",
+            "but 1.0 follows",
+        ),
+    ),
+    "predictions of another run, signed again": (
+        moved_predictions,
+        ("examples.yaml: table examples, row taught, column mood: taught/student-seed0.json", "cannot be read"),
     ),
     "a deleted table": (removed("main.html", from_tables=True), ("main.html: is missing",)),
     "an extra table": (added("old.html", "<p>"), ("old.html: has no table file",)),

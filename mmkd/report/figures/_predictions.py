@@ -43,12 +43,6 @@ def read_predictions(stored: StoredRecord, task: str) -> Predictions | None:
     return Predictions(labels, predicted, None)
 
 
-def split_of(stored: StoredRecord) -> str:
-    """The split that the predictions are of: test, where it was scored."""
-    assert stored.record is not None
-    return "test" if "test" in stored.record.scores else "validation"
-
-
 def without_predictions(stored: StoredRecord) -> bool:
     """Whether the run left no predictions."""
     return stored.record is None or stored.record.predictions is None

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from mmkd.config.experiment import Name
 from mmkd.report.error import ReportError
-from mmkd.report.figures._predictions import read_predictions, split_of, without_predictions
+from mmkd.report.figures._predictions import read_predictions, without_predictions
 from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import BLACK, BLUE, GREY, WIDTH
 from mmkd.report.records import StoredRecord
@@ -85,7 +85,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> CalibrationDa
             right.append(own.probabilities.argmax(1) == own.labels)
             ece[str(run.record.seed)] = calibration_error(sure[-1], right[-1], file.bins)
             used.append(run)
-            splits[split_of(run)] = None
+            splits[run.record.predicted_split] = None
         if ece:
             shown.append(Panel(row, ece, bins_of(np.concatenate(sure), np.concatenate(right), file.bins)))
     if shown:

@@ -13,7 +13,7 @@ from mmkd.config.experiment import Name
 from mmkd.config.section import Names
 from mmkd.report.error import ReportError
 from mmkd.report.figures._heat import edges
-from mmkd.report.figures._predictions import read_predictions, split_of, without_predictions
+from mmkd.report.figures._predictions import read_predictions, without_predictions
 from mmkd.report.figures.base import Data, FigureFile, Rows, nothing, outcomes, runs_of_rows, seeds_text, with_notes
 from mmkd.report.plot_style import BLACK, BLUE, panels
 from mmkd.report.records import StoredRecord
@@ -74,7 +74,7 @@ def data(file: File, stored: Sequence[StoredRecord], name: str) -> ConfusionData
             gathered.append(np.stack([own.labels, own.predicted]))
             seeds.append(run.record.seed)
             used.append(run)
-            splits[split_of(run)] = None
+            splits[run.record.predicted_split] = None
             known = 0 if own.probabilities is None else own.probabilities.shape[1]
             classes = max(classes, known, int(gathered[-1].max()) + 1)
         if gathered:

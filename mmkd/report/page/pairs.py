@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from mmkd.data.relabel import Form
 from mmkd.places import Places
 from mmkd.record import RunRecord
-from mmkd.report.figures._predictions import split_of
 from mmkd.report.page.contents import forms_of, label_names, members_of, read_contents
 from mmkd.report.page.disagreement import Disagreement, disagreement, same_rows
 from mmkd.report.page.examples import Pair
@@ -50,14 +49,15 @@ def _with_predictions(runs: Sequence[StoredRecord]) -> list[StoredRecord]:
 def _pair(
     one: StoredRecord, other: StoredRecord, title: str, names: tuple[str, str], number: int, places: Places
 ) -> Pair:
-    record, split = record_of(one), split_of(one)
+    record = record_of(one)
+    split = record.predicted_split
     members, notes = members_of(record, places)
     forms, more = forms_of(record)
     labels = label_names(record, members)
     notes += more
     found: list[Disagreement] = []
-    if split != split_of(other):
-        notes.append(f"Not compared: one was evaluated on {split}, the other on {split_of(other)}.")
+    if split != record_of(other).predicted_split:
+        notes.append(f"Not compared: one was evaluated on {split}, the other on {record_of(other).predicted_split}.")
     else:
         theirs = label_names(record_of(other), members_of(record_of(other), places)[0])
         tasks = _comparable(forms, labels, theirs, notes)

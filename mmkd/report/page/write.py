@@ -18,8 +18,9 @@ from mmkd.report.page.page import report_page
 from mmkd.report.page.pairs import pairs_of
 from mmkd.report.page.usual import usual_figures, usual_tables
 from mmkd.report.records import StoredRecord, trusted_records, untracked_code
-from mmkd.report.table import Table, build_table
+from mmkd.report.table import Table
 from mmkd.report.table_file import TableFile
+from mmkd.report.tables import table_from
 from mmkd.report.variants import VariantRecord
 
 EXAMPLES = 6
@@ -51,8 +52,7 @@ def write_report(
     stored = trusted_records(records_folder)
     _require(names, stored, records_folder)
     if tables or figures:
-        records = [record_of(each) for each in stored]
-        shown = [build_table(records, load_section(path, TableFile), path.stem) for path in tables]
+        shown = [table_from(stored, load_section(path, TableFile), path) for path in tables]
         drawn = [(load_figure(path), figure_of(path, stored)[2]) for path in figures]
     else:
         shown, drawn = usual_tables(stored, names), usual_figures(stored, names)
