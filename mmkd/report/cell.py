@@ -11,7 +11,7 @@ from typing import TypeGuard
 from mmkd.record import RunRecord, Score
 from mmkd.report.error import ReportError
 from mmkd.report.statistics import Summary, summary
-from mmkd.report.table_file import MEAN_SCORE, CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn
+from mmkd.report.table_file import MEAN_SCORE, CeilingRow, QuotedRow, RunRow, ScoreColumn, TableFile, ValueColumn
 from mmkd.report.variants import rests_on, value_text
 
 
@@ -94,6 +94,14 @@ def make_cell(question: Question, records: list[RunRecord]) -> Cell:
     except MissingNumber as error:
         return Cell({}, None, str(error), sources)
     return Cell(values, summary(list(values.values())), None, sources)
+
+
+def quoted_cell(row: QuotedRow, column: str, shows: ScoreColumn | ValueColumn) -> Cell:
+    """A published number, in the unit that records have."""
+    if column not in row.quoted or not isinstance(shows, ScoreColumn):
+        return Cell({}, None, "not quoted", ())
+    value = row.quoted[column] / 100 if shows.unit == "%" else row.quoted[column]
+    return Cell({None: value}, summary([value]), None, ())
 
 
 def _absent(question: Question, records: list[RunRecord]) -> str | None:

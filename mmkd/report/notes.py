@@ -14,7 +14,7 @@ from mmkd.report.examples.words import lines_below
 from mmkd.report.legend import marks_in_words
 from mmkd.report.statistics import PairedTest
 from mmkd.report.table import Column, Table
-from mmkd.report.table_file import MEAN_SCORE, RunRow, ValueColumn
+from mmkd.report.table_file import MEAN_SCORE, QuotedRow, RunRow, ValueColumn
 
 PACKAGES = ("torch", "transformers")
 
@@ -25,6 +25,7 @@ def notes(table: Table) -> list[tuple[str, list[str]]]:
         ("Missing", _missing(table)),
         ("Columns", [_column(column) for column in table.columns]),
         ("Reading", _reading(table)),
+        ("Quoted", [f"{row.label}: {row.shows.source}" for row in table.rows if isinstance(row.shows, QuotedRow)]),
         ("Paired tests", _tests(table)),
         ("Tests over examples", lines_below(table)),
         ("Origin", _origin(table)),

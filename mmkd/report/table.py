@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from mmkd.record import Direction, RunRecord
-from mmkd.report.cell import Cell, Question, make_cell, records_of
+from mmkd.report.cell import Cell, Question, make_cell, quoted_cell, records_of
 from mmkd.report.commands import filling
 from mmkd.report.comparisons import Comparison, compare
 from mmkd.report.consistency import check_experiments, check_row, common_direction, common_primary
 from mmkd.report.error import ReportError
 from mmkd.report.examples.over_seeds import OverExamples
 from mmkd.report.ranking import ranked
-from mmkd.report.table_file import CeilingRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
+from mmkd.report.table_file import CeilingRow, QuotedRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
 from mmkd.report.variants import expanded, rests_on
 
 
@@ -31,12 +31,12 @@ class Column:
 class Row:
     """One row.
 
-    records: that it rests on, by seed. n: its number of runs; None for a ceiling. cells: column label -> cell, in the
-    columns' order.
+    records: that it rests on, by seed. n: its number of runs; None for a ceiling and for what is quoted. cells: column
+    label -> cell, in the columns' order.
     """
 
     label: str
-    shows: RunRow | CeilingRow
+    shows: RunRow | CeilingRow | QuotedRow
     records: tuple[RunRecord, ...]
     n: int | None
     cells: dict[str, Cell]
@@ -104,6 +104,9 @@ def _row(
 ) -> Row:
     shows = file.rows[label]
     assert not isinstance(shows, VaryRow)
+    if isinstance(shows, QuotedRow):
+        quoted = {column: quoted_cell(shows, column, asked) for column, asked in file.columns.items()}
+        return Row(label, shows, (), None, quoted)
     found = records_of(shows, used)
     lacking: tuple[int, ...] = ()
     if isinstance(shows, RunRow):

@@ -81,6 +81,17 @@ class CeilingRow(Section):
     ceiling: Modality
 
 
+class QuotedRow(Section):
+    """Published numbers, to stand beside ours; they take part in no comparison.
+
+    quoted: label of a score column -> number as the column shows it, so 83.4 where it shows %. source: where it is
+    from, and how its setting differs.
+    """
+
+    quoted: Annotated[dict[Label, float], Field(min_length=1)]
+    source: Label
+
+
 class ScoreColumn(Section):
     """A score of the table's split.
 
@@ -132,7 +143,7 @@ class ValueColumn(Section):
 
 
 def _row_kind(row: Any) -> str:
-    return next((f"{key} row" for key in ("ceiling", "vary") if _has(row, key)), "run row")
+    return next((f"{key} row" for key in ("ceiling", "vary", "quoted") if _has(row, key)), "run row")
 
 
 def _column_kind(column: Any) -> str | None:
@@ -145,7 +156,10 @@ def _has(section: Any, key: str) -> bool:
 
 
 Row = Annotated[
-    Annotated[RunRow, Tag("run row")] | Annotated[VaryRow, Tag("vary row")] | Annotated[CeilingRow, Tag("ceiling row")],
+    Annotated[RunRow, Tag("run row")]
+    | Annotated[VaryRow, Tag("vary row")]
+    | Annotated[CeilingRow, Tag("ceiling row")]
+    | Annotated[QuotedRow, Tag("quoted row")],
     Discriminator(_row_kind),
 ]
 Column = Annotated[
@@ -233,6 +247,18 @@ class TableFile(Section):
                     raise ValueError(f"{heading}: found `{label}` twice; expected each row in one group")
                 seen.add(label)
         return groups
+
+    @field_validator("columns")
+    @classmethod
+    def _quoted_are_scores(cls, columns: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        rows = info.data.get("rows") or {}
+        scores = [label for label, column in columns.items() if isinstance(column, ScoreColumn)]
+        for label, row in rows.items():
+            for column in row.quoted if isinstance(row, QuotedRow) else ():
+                if column not in scores:
+                    near = did_you_mean(column, scores)
+                    raise ValueError(f"row {label} quotes `{column}`, which is no score column{near}")
+        return columns
 
     @model_validator(mode="after")
     def _what_is_compared_has_a_baseline(self) -> Self:

@@ -13,7 +13,7 @@ from typing import Any
 from mmkd.config.problems import did_you_mean
 from mmkd.record import RunRecord
 from mmkd.report.error import ReportError
-from mmkd.report.table_file import CeilingRow, RunRow, TableFile, VaryRow
+from mmkd.report.table_file import CeilingRow, QuotedRow, RunRow, TableFile, VaryRow
 
 
 class VariantRecord(RunRecord):
@@ -30,17 +30,19 @@ def as_variant(record: RunRecord) -> VariantRecord:
     return VariantRecord.model_validate(record.model_dump())
 
 
-def rests_on(row: RunRow | VaryRow | CeilingRow, record: RunRecord) -> bool:
+def rests_on(row: RunRow | VaryRow | CeilingRow | QuotedRow, record: RunRecord) -> bool:
     """Whether a row rests on a record: of its network, and of the values that it asks for; or any, for a ceiling."""
     if not may_rest_on(row, record.file_name):
         return False
-    return isinstance(row, CeilingRow) or all(
+    return not isinstance(row, RunRow | VaryRow) or all(
         _equal(value_of(record.experiment, key), value) for key, value in row.where.items()
     )
 
 
-def may_rest_on(row: RunRow | VaryRow | CeilingRow, record_name: str) -> bool:
+def may_rest_on(row: RunRow | VaryRow | CeilingRow | QuotedRow, record_name: str) -> bool:
     """Whether a row can rest on the record of that name in the ledger, whatever its keys' values are."""
+    if isinstance(row, QuotedRow):
+        return False
     folder, _, file = record_name.rpartition("/")
     name, _, variant = folder.partition("/")
     if name != row.experiment or (variant and (isinstance(row, CeilingRow) or not row.selects)):
@@ -63,7 +65,7 @@ def expanded(file: TableFile, records: Sequence[RunRecord]) -> TableFile:
 
     Raises ReportError for a key that no record has, and for two rows of one label.
     """
-    rows: dict[str, RunRow | CeilingRow] = {}
+    rows: dict[str, RunRow | CeilingRow | QuotedRow] = {}
     shown: dict[str, list[str]] = {}
     for label, row in file.rows.items():
         new = _by_value(label, row, records) if isinstance(row, VaryRow) else {label: row}

@@ -1,5 +1,6 @@
 """Tables from synthetic records: numbers by hand, the best student, what is missing, and what is refused."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from scipy import stats
 
 from mmkd.record import RunRecord, Selection
 from mmkd.report.error import ReportError
+from mmkd.report.render import to_csv, to_markdown
 from mmkd.report.table import Table, build_table
 from mmkd.report.table_file import TableFile
 
@@ -218,3 +220,26 @@ def test_a_mean_over_unlike_metrics_is_refused(make_record: MakeRecord) -> None:
 def test_faults_of_experiments_that_are_not_shown_do_not_matter(make_record: MakeRecord) -> None:
     others = [make_record("other"), make_record("other", experiment_hash="0ther")]
     assert len(table([make_record(), *others]).records) == 1
+
+
+def test_a_quoted_row_stands_beside_ours_and_is_compared_with_nothing(make_record: MakeRecord) -> None:
+    records = [make_record("alone", seed, test=ner(0.5 + seed / 100)) for seed in range(2)]
+    records += [make_record(seed=seed, test=ner(0.6 + seed / 50)) for seed in range(2)]
+    rows = ROWS | {"BERT": {"quoted": {"NER": 91.25}, "source": "Author 2020, table 3; another split"}}
+    columns = NER | {"error": {"score": "ner.entity_f1", "unit": "as recorded"}, "size": {"value": "parameters"}}
+    found = table(records, rows, columns, baseline="alone")
+    assert cell(found, "BERT", "NER").values == {None: 0.9125}
+    assert [cell(found, "BERT", column).missing for column in ("error", "size")] == ["not quoted", "not quoted"]
+    assert best(found, "NER") == ["distilled"]  # of ours
+    assert {each.row for each in found.comparisons} == {"distilled"}
+    text = to_markdown(found)
+    assert "**Quoted**\n\n- BERT: Author 2020, table 3; another split\n" in text
+    assert re.search(r"\| BERT +\| +91\.2 \| +– \| +– \| +\|\n", text)
+    assert "BERT,NER,,ner.entity_f1,test,maximize,,0.9125," in to_csv(found)
+
+
+@pytest.mark.parametrize("column", ["NERR", "size"])
+def test_only_score_columns_can_be_quoted(column: str) -> None:
+    rows = ROWS | {"BERT": {"quoted": {column: 91.2}, "source": "s"}}
+    with pytest.raises(ValueError, match=f"row BERT quotes `{column}`, which is no score column"):
+        TableFile.model_validate({"title": "t", "rows": rows, "columns": NER | {"size": {"value": "parameters"}}})
