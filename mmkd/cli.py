@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mmkd.config.experiment import Experiment
+    from mmkd.config.section import Section
 
 app = typer.Typer(
     help="Multimodal, multi-task knowledge distillation: several teachers, one student, tables from records.",
@@ -69,14 +70,20 @@ def check(
 
 @app.command()
 def schema(
+    of: Annotated[Literal["experiment", "sweep", "study", "table"], typer.Argument(help="Which files.")] = "experiment",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
-    """Print the JSON Schema of experiment files, which editors complete from."""
+    """Print the JSON Schema of experiment files, or others, which editors complete from."""
     import json
 
-    from mmkd.config.schema import json_schema
+    from mmkd.config.schema import json_schema, section_schema
+    from mmkd.config.study_file import Study
+    from mmkd.config.sweep_file import Sweep
+    from mmkd.report.table_file import TableFile
 
-    _print_or_write(json.dumps(json_schema(), indent=2) + "\n", out)
+    sections: dict[str, type[Section]] = {"sweep": Sweep, "study": Study, "table": TableFile}
+    found = json_schema() if of == "experiment" else section_schema(sections[of])
+    _print_or_write(json.dumps(found, indent=2) + "\n", out)
 
 
 @app.command()

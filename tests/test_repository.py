@@ -6,12 +6,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from mmkd import cli_tools
 from mmkd.config import plugins
 from mmkd.config.methods import methods_page
-from mmkd.config.schema import json_schema
+from mmkd.config.schema import json_schema, section_schema
+from mmkd.config.section import Section
 from mmkd.config.section_file import load_section
+from mmkd.config.study_file import Study
+from mmkd.config.sweep_file import Sweep
 from mmkd.disk import DiskError
 from mmkd.errors import MmkdError
 from mmkd.interrupt import Interrupted
@@ -28,6 +33,31 @@ README = (ROOT / "README.md").read_text("utf-8")
 def test_the_schema_that_editors_read_is_current() -> None:
     stored = json.loads((ROOT / "experiments" / "experiment.schema.json").read_text("utf-8"))
     assert stored == json_schema(), "write it again: mmkd schema --out experiments/experiment.schema.json"
+
+
+@pytest.mark.parametrize(
+    ("kind", "section", "folder"),
+    [
+        ("sweep", Sweep, "experiments/sweeps"),
+        ("study", Study, "experiments/studies"),
+        ("table", TableFile, "results/tables"),
+    ],
+)
+def test_the_schemas_of_other_files_are_current_and_hold_for_them(
+    kind: str, section: type[Section], folder: str
+) -> None:
+    path = ROOT / "experiments" / f"{kind}.schema.json"
+    stored = json.loads(path.read_text("utf-8"))
+    assert stored == section_schema(section), f"write it again: mmkd schema {kind} --out {path.relative_to(ROOT)}"
+    validator = Draft202012Validator(stored)
+    files = sorted((ROOT / folder).glob("*.yaml"))
+    assert files
+    for file in files:
+        text = file.read_text("utf-8")
+        assert f"{kind}.schema.json\n" in text.partition("\n")[0] + "\n", f"{file}: its first line names no schema"
+        content = YAML(typ="safe", pure=True).load(text)
+        assert [error.message for error in validator.iter_errors(content)] == []
+        assert [*validator.iter_errors(content | {"tilte": 1})]
 
 
 def test_the_page_of_methods_is_current() -> None:

@@ -1,6 +1,6 @@
-"""The JSON Schema of experiment files (draft 2020-12), from which editors complete and explain keys.
+"""JSON Schemas (draft 2020-12), from which editors complete and explain keys: of experiments, and of other files.
 
-What a file lacks may come from its base, so nothing is required here; `load` says what is missing.
+What an experiment file lacks may come from its base, so nothing is required here; `load` says what is missing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mmkd.config.experiment import PLUGIN_MAPS, Experiment
 from mmkd.config.section import Section
 
 PLUGIN_SECTIONS = (*PLUGIN_MAPS, "weighting")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
@@ -54,7 +55,12 @@ def json_schema() -> dict[str, Any]:
         kinds = [*branches[key], elsewhere] if key in PLUGIN_MAPS else [entry]
         entries = {"anyOf": [*kinds, {"type": "null", "description": "Removes the entry that the base has."}]}
         properties[key] = {"type": "object", "patternProperties": {pattern: entries}, "additionalProperties": False}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
+    return {"$schema": DIALECT, **root, "$defs": definitions}
+
+
+def section_schema(section: type[Section]) -> dict[str, Any]:
+    """The JSON Schema of a file that is one section, as a sweep file."""
+    return {"$schema": DIALECT, **section.model_json_schema(schema_generator=_WithKeyDescriptions)}
 
 
 class _WithKeyDescriptions(GenerateJsonSchema):

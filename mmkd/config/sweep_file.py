@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from mmkd.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
@@ -19,6 +19,16 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 Score = Annotated[str, Field(pattern=r"^validation\.(mean_score|[A-Za-z0-9_-]+\.[A-Za-z0-9_]+)$")]
 Cost = Literal["parameters", "flops", "latency", "cache_bytes", "seconds"]
+
+
+def _listed(value: Any) -> Any:
+    """A value by itself stands for a list of it alone."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+OneOrMore = Annotated[Choices, BeforeValidator(_listed, json_schema_input_type=Any)]
+Scores = Annotated[tuple[Score, ...], Strict(False), BeforeValidator(_listed, Score | tuple[Score, ...])]
+Costs = Annotated[tuple[Cost, ...], Strict(False), BeforeValidator(_listed, Cost | tuple[Cost, ...])]
 
 
 class Domain(Section):
@@ -36,15 +46,7 @@ class Domain(Section):
     integer: IntegerPair | None = None
     choice: Choices | None = None
     points: AtLeastTwo | None = None
-    when: dict[str, Choices] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_value_is_a_list(cls, plain: Any) -> Any:
-        if isinstance(plain, dict) and isinstance(plain.get("when"), dict):
-            when = {key: value if isinstance(value, list) else [value] for key, value in plain["when"].items()}
-            return plain | {"when": when}
-        return plain
+    when: dict[str, OneOrMore] = {}
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -75,15 +77,8 @@ class Objective(Section):
     Of several objectives, the best trials are those that no other one surpasses in all (the Pareto set).
     """
 
-    maximize: Annotated[tuple[Score, ...], Strict(False), Field(min_length=1)] = ("validation.mean_score",)
-    minimize: Annotated[tuple[Cost, ...], Strict(False)] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, plain: Any) -> Any:
-        if not isinstance(plain, dict):
-            return plain
-        return {key: [value] if isinstance(value, str) else value for key, value in plain.items()}
+    maximize: Annotated[Scores, Field(min_length=1)] = ("validation.mean_score",)
+    minimize: Costs = ()
 
     @property
     def names(self) -> tuple[str, ...]:
