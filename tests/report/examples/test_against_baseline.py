@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmkd.record import RunRecord, Score
+from mmkd.record import RunRecord, Score, read_record, write_record
 from mmkd.report.error import ReportError
 from mmkd.report.render import to_csv, to_markdown
 from mmkd.report.tables import check_tables, table_of, write_tables
@@ -216,6 +216,15 @@ def test_metrics_of_unlike_tasks_are_said(build: Build, runs: Any) -> None:
             runs[name] = (record.model_copy(update={"experiment": experiment}), rows)
     notes, _ = build(runs, "sentiment.macro_f1")
     assert "not tested: `macro_f1` of tasks of the kinds classify and multilabel is not the same metric" in notes
+
+
+def test_runs_without_predictions_are_said(build: Build, runs: Any, tmp_path: Path) -> None:
+    build(runs, "sentiment.accuracy")
+    path = tmp_path / "records" / SEED1
+    write_record(read_record(path).model_copy(update={"predictions": None}), path)
+    path.with_suffix(".parquet").unlink()
+    notes = to_markdown(table_of(tmp_path / "main.yaml", tmp_path / "records"))
+    assert f"\n- taught, score: not tested: `{SEED1}` has no predictions\n" in notes
 
 
 def test_one_example_is_said(build: Build, runs: Any) -> None:
