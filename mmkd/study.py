@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd.config.document import override
 from mmkd.config.experiment import Experiment
 from mmkd.config.load import load
 from mmkd.config.problems import ConfigError
@@ -18,11 +17,13 @@ from mmkd.errors import CheckFailed, MmkdError
 from mmkd.interrupt import Interrupted
 from mmkd.places import Places
 from mmkd.record import RunRecord, experiment_hash
+from mmkd.report.error import ReportError
 from mmkd.report.figures.write import write_figures
 from mmkd.report.fill import run_command
 from mmkd.report.keep import keep
 from mmkd.report.page.write import write_report
 from mmkd.report.records import load_records
+from mmkd.report.studies import words_of_run
 from mmkd.report.tables import write_tables
 
 EXAMPLES = 2
@@ -60,21 +61,13 @@ def plan_study(study: Study, file: Path, places: Places, records_folder: Path) -
     records = load_records(records_folder) if records_folder.is_dir() else []
     planned, problems = [], []
     for name, run in study.runs.items():
-        target = (file.parent / run.experiment).resolve()
-        if not target.is_relative_to(places.root):
-            problems.append(f"{file}: runs.{name}.experiment: found {run.experiment}, outside of {places.root}")
-            continue
-        overrides = [override(key, value) for key, value in run.set.items()]
         try:
-            experiment = load(target, [*overrides, f"seeds={list(study.seeds)}"], read_cards)
-        except ConfigError as error:
+            words = words_of_run(name, run, file, places.root)
+            experiment = load(places.root / words[0], [*words[1:], f"seeds={list(study.seeds)}"], read_cards)
+        except (ConfigError, ReportError) as error:
             problems += [f"{file}: runs.{name}: {line}" for line in str(error).splitlines()]
             continue
-        if experiment.name != name:
-            overrides = [override("name", name), *overrides]
-            experiment = experiment.model_copy(update={"name": name})
-        words = (target.relative_to(places.root).as_posix(), *overrides)
-        planned.append(Planned(name, experiment, words, _lacking(experiment, study.seeds, records)))
+        planned.append(Planned(name, experiment, tuple(words), _lacking(experiment, study.seeds, records)))
     for what, names, folder in (("tables", study.tables, places.tables), ("figures", study.figures, places.figures)):
         problems += [
             f"{file}: {what}: found {name}; expected a file {folder.relative_to(places.root)}/{name}.yaml"

@@ -16,7 +16,8 @@ from mmkd.errors import CheckFailed
 from mmkd.interrupt import Interrupted
 from mmkd.places import Places
 from mmkd.record import RecordError
-from mmkd.report.tables import check_tables
+from mmkd.report.fill import filling_commands
+from mmkd.report.tables import check_tables, tables_of
 from mmkd.study import StudyError, load_study, plan_study, run_study
 
 CARDS = Path(__file__).parent.parent / "data_cards"
@@ -246,6 +247,13 @@ def test_a_study_file_is_refused_with_its_line(copied: Path, change: tuple[str, 
     with pytest.raises(Exception, match=r"rates.yaml:\d+") as raised:
         load_study(copied)
     assert message in str(raised.value)
+
+
+def test_what_a_table_lacks_is_made_by_the_words_of_the_study(copied: Path) -> None:
+    places = Places.near(copied)
+    shutil.rmtree(places.records / "faster")
+    (command,) = filling_commands(tables_of(places.tables, places.records))
+    assert command.startswith("mmkd run experiments/base.yaml 'name=\"faster\"' train.lr=0.1 ")
 
 
 def test_a_tampered_record_is_refused(copied: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmkd.config.document import override
 from mmkd.record import RunRecord
@@ -11,16 +11,23 @@ from mmkd.report.table_file import CeilingRow, RunRow
 
 
 def filling(
-    row: RunRow | CeilingRow, found: Sequence[RunRecord], known: Iterable[RunRecord], seeds: Sequence[int] | None
+    row: RunRow | CeilingRow,
+    found: Sequence[RunRecord],
+    known: Iterable[RunRecord],
+    seeds: Sequence[int] | None,
+    studies: Mapping[str, Sequence[str]],
 ) -> str:
     """The `mmkd run` command that makes the runs that a row lacks.
 
     found: the row's records, the first of which says how they were run. known: all records; others of the experiment
-    say where its file is. seeds: the seeds to run; None leaves them to the experiment file.
+    say where its file is. seeds: the seeds to run; None leaves them to the experiment file. studies: name of a run ->
+    the words of the study that names it.
     """
     own = [words for record in found if (words := run_words(record)) is not None]
     if own:
         file, overrides = own[0][0], [word for word in own[0][1:] if not word.startswith("seeds=")]
+    elif row.experiment in studies:
+        file, *overrides = studies[row.experiment]
     else:
         others = (run_words(record) for record in known if record.name == row.experiment)
         file = next((words[0] for words in others if words), f"experiments/{row.experiment}.yaml")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from types import MappingProxyType
 
 from mmkd.record import Direction, RunRecord
 from mmkd.report.cell import Cell, Question, make_cell, quoted_cell, records_of
@@ -16,6 +17,8 @@ from mmkd.report.examples.over_seeds import OverExamples
 from mmkd.report.ranking import ranked
 from mmkd.report.table_file import CeilingRow, QuotedRow, RunRow, ScoreColumn, TableFile, ValueColumn, VaryRow
 from mmkd.report.variants import expanded, rests_on
+
+NO_STUDIES: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,12 @@ class Table:
         return [(heading, [rows[label] for label in labels]) for heading, labels in self.file.blocks()]
 
 
-def build_table(records: Sequence[RunRecord], file: TableFile, name: str) -> Table:
+def build_table(
+    records: Sequence[RunRecord], file: TableFile, name: str, studies: Mapping[str, Sequence[str]] = NO_STUDIES
+) -> Table:
     """The table `name` that follows from the records; records of experiments that it does not show are left out.
+
+    studies: name of a run -> the words of the `mmkd run` that a study makes it by, for the commands of what is missing.
 
     Raises ReportError, with row, column and records, where records cannot stand in one row or under one column.
     """
@@ -87,7 +94,7 @@ def build_table(records: Sequence[RunRecord], file: TableFile, name: str) -> Tab
         Column(label, shows, common_direction(shows, used, primary, file.split, f"table {name}, column {label}"))
         for label, shows in file.columns.items()
     )
-    rows = [_row(label, used, records, file, primary, name) for label in file.rows]
+    rows = [_row(label, used, records, file, primary, name, studies) for label in file.rows]
     comparisons = _compare(rows, file, name)
     for column in columns:
         rows = _with_cells(rows, column.label, _marked(_students(rows, column.label), column, comparisons, file))
@@ -101,6 +108,7 @@ def _row(
     file: TableFile,
     primary: dict[str, str],
     name: str,
+    studies: Mapping[str, Sequence[str]],
 ) -> Row:
     shows = file.rows[label]
     assert not isinstance(shows, VaryRow)
@@ -113,7 +121,7 @@ def _row(
         check_row(found, f"table {name}, row {label}, every column")
         if shows.role == "student":
             lacking = tuple(seed for seed in file.seeds or () if seed not in {record.seed for record in found})
-    fill = filling(shows, found, known, lacking or None)
+    fill = filling(shows, found, known, lacking or None, studies)
     cells = {}
     for column, asked in file.columns.items():
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmkd.config.problems import ConfigError
 from mmkd.config.section_file import load_section
+from mmkd.places import Places
 from mmkd.report.difference import differences
 from mmkd.report.error import ReportError
 from mmkd.report.examples.against_baseline import with_tests_over_examples
@@ -21,6 +22,7 @@ from mmkd.report.records import (
 from mmkd.report.render import escape_latex, to_csv, to_html, to_latex, to_markdown
 from mmkd.report.soundness import unsound
 from mmkd.report.staleness import stale
+from mmkd.report.studies import words_of_studies
 from mmkd.report.table import Table, build_table
 from mmkd.report.table_file import TableFile
 from mmkd.report.variants import expanded, may_rest_on, rests_on
@@ -107,7 +109,8 @@ def table_from(stored: Sequence[StoredRecord], file: TableFile, path: Path) -> T
     Raises ReportError for records, or predictions, that do not fit.
     """
     records = [each.record for each in stored if each.record is not None]
-    return with_tests_over_examples(build_table(records, file, path.stem), stored)
+    studies = words_of_studies(Places.near(path).root)
+    return with_tests_over_examples(build_table(records, file, path.stem, studies), stored)
 
 
 def _record_problems(stored: list[StoredRecord], files: dict[Path, TableFile], old: Mapping[str, str]) -> list[str]:

@@ -92,12 +92,13 @@ def runs_of_rows(
 
 
 def missing_notes(table: Table) -> list[str]:
-    """A note for each reason why numbers are missing."""
+    """A note for each reason why numbers are missing; the commands that make them stand in tables."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
         for column, cell in row.cells.items():
             if cell.missing is not None:
-                reasons.setdefault((row.label, cell.missing), []).append(column)
+                reason = cell.missing.partition(": make it with")[0]
+                reasons.setdefault((row.label, reason), []).append(column)
     of = {row.label: len(row.cells) for row in table.rows}
     return [
         f"Missing: {', '.join([row] if len(columns) == of[row] else [row, *columns])}: {reason}"
