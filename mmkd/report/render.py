@@ -96,7 +96,10 @@ def _markdown_code(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table as a LaTeX float; the document needs `\\usepackage{booktabs}`."""
+    """The table as a LaTeX float, and its notes as text after it, which may go over pages.
+
+    The document needs `\\usepackage{booktabs}`.
+    """
     header = ["", *(escape_latex(heading(column)) for column in table.columns), "n"]
     lines = [
         f"% {GENERATED.format(name=table.name)}",
@@ -118,11 +121,11 @@ def to_latex(table: Table) -> str:
         for row in rows:
             texts = [_latex_cell(row.cells[column.label], column) for column in table.columns]
             lines.append(" & ".join([escape_latex(row.label), *texts, runs_text(row)]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", "", r"\begin{minipage}{\linewidth}", r"\footnotesize"]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", "", r"{\footnotesize\setlength{\parindent}{0pt}"]
     for title, items in notes(table):
         lines.append(rf"\par\smallskip\textbf{{{title}.}}")
         lines += [rf"\par {_latex_code(item)}." for item in items]
-    return "\n".join([*lines, r"\end{minipage}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"\par}"]) + "\n"
 
 
 def escape_latex(text: str) -> str:

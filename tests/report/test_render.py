@@ -189,6 +189,8 @@ def test_latex_by_hand(table: Table) -> None:
         r"{[}best] & 90.0 & -- & -- & -- & -- &  \\",
     ]
     assert r"\caption{Gain of 5\% \& more}" in lines
+    # A float cannot go over pages, and notes can be many.
+    assert lines.index(r"\end{table}") < lines.index(r"\par\smallskip\textbf{Columns.}")
 
 
 def test_latex_is_balanced(table: Table) -> None:

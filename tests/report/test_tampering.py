@@ -261,7 +261,7 @@ CASES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a mark of byte order": (lines("main.csv", lambda found: ["\ufeff", *found]), ("main.csv:1",)),
     "no last line end": (
         lines("main.tex", lambda found: [*found[:-1], found[-1].rstrip()]),
-        ("main.tex:", "end{table}"),
+        ("main.tex:", "par}"),
     ),
     "CSV cut": (lines("main.csv", lambda found: found[:-1]), ("row distilled, column size", SEED1)),
     "CSV cut within a line": (
