@@ -109,7 +109,7 @@ def run_study(
             broken.append(f"run {each.name} broke off with exit code {code}: {each.command}")
         elif not scratch:
             _keep(each, study.seeds, places)
-    written = _write(study, file, places, records, scratch)
+    written = _write(study, file, places, records, scratch) if records.is_dir() else []
     if broken:
         raise CheckFailed("\n".join([*broken, "what these lack is shown as missing"]))
     return written
@@ -134,7 +134,7 @@ def _write(study: Study, file: Path, places: Places, records: Path, scratch: boo
     tables, figures = (places.runs / "tables", places.runs / "figures") if scratch else (places.tables, places.figures)
     written = write_tables(places.tables, records, tables, study.tables) if study.tables else []
     written += write_figures(places.figures, records, figures, study.figures) if study.figures else []
-    names = {record.name for record in load_records(records)} if records.is_dir() else set()
+    names = {record.name for record in load_records(records)}
     if not names.intersection(study.runs):
         return written
     page = write_report(

@@ -207,6 +207,18 @@ def test_a_run_that_breaks_off_is_named_and_the_others_go_on(copied: Path, monke
     assert (places.records / "faster").is_dir() and not (places.records / "base").exists()
 
 
+def test_where_every_run_breaks_off_that_is_said_and_nothing_is_written(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places.near(copied)
+    shutil.rmtree(places.records)
+    before = made(places.root)
+    monkeypatch.setattr(mmkd.study, "run_command", lambda command, root: 1)
+    with pytest.raises(CheckFailed, match=r"run base broke off(.|\n)*run faster broke off"):
+        study_of(copied)
+    assert made(places.root) == before and not places.records.exists()
+
+
 def test_asked_to_stop_it_stops_and_goes_on_later(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(Places.near(copied).records)
     monkeypatch.setattr(mmkd.study, "run_command", lambda command, root: Interrupted.exit_code)
