@@ -66,7 +66,7 @@ def test_the_hash_of_what_was_there_before_changes_existed_stays(write: Write, m
         seen.append(plain)
         return ""
 
-    monkeypatch.setattr("mmkd.write_up.hash_of", spy)
+    monkeypatch.setattr("mmkd.record.hash_of", spy)
     experiment_hash(load(write()))
     experiment_hash(load(write({TRAIN: CHANGES})))
     assert ["changes" in plain for plain in seen] == [False, True]
