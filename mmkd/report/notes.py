@@ -101,6 +101,8 @@ def _tests(table: Table) -> list[str]:
         f"paired two-sided t-test over seeds, row minus `{table.file.baseline}`; Holm-corrected over the table's tests "
         f"({tested})"
     ]
+    if table.file.tested is not None:
+        lines.append(f"tested, as the table's file says: {', '.join(table.file.tested_columns())}; no other column is")
     if tested:
         lines.append(MEANING)
     columns = {column.label: column for column in table.columns}

@@ -163,8 +163,8 @@ def _delta(values: dict[int | None, float], base: dict[int | None, float]) -> fl
 def _compare(rows: list[Row], file: TableFile, name: str) -> tuple[Comparison, ...]:
     if file.baseline is None:
         return ()
-    scores = [label for label, shows in file.columns.items() if isinstance(shows, ScoreColumn)]
-    students = {row.label: {label: row.cells[label].values for label in scores} for row in rows if row.is_student}
+    tested = file.tested_columns()
+    students = {row.label: {label: row.cells[label].values for label in tested} for row in rows if row.is_student}
     if file.baseline not in students:
         raise ReportError(
             f"table {name}, baseline: found no row `{file.baseline}`; expected one of: {', '.join(students)}"

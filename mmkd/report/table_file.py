@@ -181,6 +181,8 @@ class TableFile(Section):
     its value.
     groups: heading -> labels of rows, which stand below it; rows of no group come first.
     delta: show the difference to the baseline in every column that does not say otherwise.
+    tested: the score columns in which rows are tested against the baseline; default: all. Holm's correction counts
+    these tests alone, so name the columns that the table's question is about, and before the scores are known.
     examples: test every student row against the baseline over the examples too, from the stored predictions.
     """
 
@@ -192,12 +194,18 @@ class TableFile(Section):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
     baseline: str | None = None
     delta: bool = False
+    tested: Annotated[Names, Field(min_length=1)] | None = None
     examples: bool = False
 
     def shows_delta(self, column: str) -> bool:
         """Whether a column shows differences to the baseline."""
         own = self.columns[column].delta
         return self.delta if own is None else own
+
+    def tested_columns(self) -> list[str]:
+        """The score columns in which rows are tested against the baseline."""
+        scores = [label for label, column in self.columns.items() if isinstance(column, ScoreColumn)]
+        return [label for label in scores if self.tested is None or label in self.tested]
 
     def blocks(self) -> list[tuple[str | None, tuple[str, ...]]]:
         """(heading, labels of its rows), in the order shown; the rows of no group have none."""
@@ -267,4 +275,18 @@ class TableFile(Section):
             raise ValueError("`delta` is a difference to the row that `baseline` names; found no baseline")
         if self.examples and self.baseline is None:
             raise ValueError("`examples` tests against the row that `baseline` names; found no baseline")
+        if self.tested is not None and self.baseline is None:
+            raise ValueError("`tested` says where rows are tested against `baseline`; found no baseline")
         return self
+
+    @field_validator("tested")
+    @classmethod
+    def _tested_are_scores(cls, tested: Names | None, info: ValidationInfo) -> Names | None:
+        columns = info.data.get("columns")
+        if tested is None or columns is None:
+            return tested
+        scores = [label for label, column in columns.items() if isinstance(column, ScoreColumn)]
+        for label in tested:
+            if label not in scores:
+                raise ValueError(f"found `{label}`, which is no score column{did_you_mean(label, scores)}")
+        return tested

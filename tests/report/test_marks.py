@@ -118,6 +118,22 @@ def test_a_dagger_marks_a_corrected_p_below_the_level(build: Build) -> None:
     assert "†" not in to_markdown(weak)
 
 
+def test_only_the_columns_that_are_tested_count(build: Build) -> None:
+    """As above, beside a column of errors, which would make four tests of two."""
+    all_four, found = (build(baseline="alone", delta=True, **more) for more in ({}, {"tested": ["F1"]}))
+    assert len(all_four.comparisons) == 4
+    assert [(each.row, each.column) for each in found.comparisons] == [("hint", "F1"), ("crd", "F1")]
+    p = {each.row: each.test.p for each in found.comparisons if each.test is not None}
+    corrected = {each.row: each.p_holm for each in found.comparisons}
+    assert corrected == {"crd": 2 * p["crd"], "hint": p["hint"]}  # Holm over two: the smaller twice, the larger once
+    assert not any(row.cells["error"].significant for row in found.rows)
+    assert found.rows[1].cells["error"].delta is not None
+    text = to_markdown(found)
+    assert "Holm-corrected over the table's tests (2)\n" in text
+    assert "- tested, as the table's file says: F1; no other column is\n" in text
+    assert "tested, as the table's file says" not in to_markdown(all_four)
+
+
 def test_the_difference_stands_beside_the_score(build: Build) -> None:
     found = build(baseline="alone", delta=True)
     texts = {row.label: line(to_markdown(found), f"| {row.label}") for row in found.rows}

@@ -63,8 +63,8 @@ def with_tests_over_examples(table: Table, stored: Sequence[StoredRecord]) -> Ta
         _tested(table, row, baseline, column, read)
         for row in students.values()
         for column in table.columns
+        if column.label in table.file.tested_columns()
         if row.cells[column.label].values and baseline.cells[column.label].values
-        if isinstance(column.shows, ScoreColumn)
     ]
     return replace(table, over_examples=tuple(tests))
 

@@ -8,6 +8,7 @@ from html import escape
 
 from mmkd.report.page.contents import Content
 from mmkd.report.page.disagreement import Answer, Disagreement, Row, Said, tags
+from mmkd.report.page.parts import unfolds
 from mmkd.show.contact_sheet import COLOURS
 from mmkd.show.label_names import Entity, entities
 from mmkd.show.page_frame import html_table
@@ -47,8 +48,8 @@ class Pair:
 
 
 def examples_section(pairs: Sequence[Pair]) -> str:
-    """A block for each pair: how many rows differ, then the chosen ones by task."""
-    return warning(pairs) + "".join(_pair(each) for each in pairs)
+    """A block for each pair: how many rows differ, then the chosen ones by task, folded but for the first pair."""
+    return warning(pairs) + "".join(_pair(each, is_open=place == 0) for place, each in enumerate(pairs))
 
 
 def warning(pairs: Sequence[Pair]) -> str:
@@ -60,14 +61,15 @@ def warning(pairs: Sequence[Pair]) -> str:
     return f'<p class="note"><b>Not to be published:</b> this page holds rows of {escape(listed)}.</p>'
 
 
-def _pair(pair: Pair) -> str:
+def _pair(pair: Pair, is_open: bool) -> str:
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in pair.notes)
     if not pair.tasks:
         return f"<h3>{escape(pair.title)}</h3>{notes}"
     head = ("", f"{pair.split} rows of both", "differ", f"{pair.one} right", f"{pair.other} right", "neither")
     lines = [(each.task, [f"{count:,}" for count in _counts(each)]) for each in pair.tasks]
     blocks = "".join(_task(each, pair) for each in pair.tasks if each.chosen)
-    return f"<h3>{escape(pair.title)}</h3>{notes}{html_table(head, lines)}{blocks}"
+    shown = unfolds(f"{sum(len(each.chosen) for each in pair.tasks)} of these rows", blocks, is_open) if blocks else ""
+    return f"<h3>{escape(pair.title)}</h3>{notes}{html_table(head, lines)}{shown}"
 
 
 def _counts(found: Disagreement) -> tuple[int, ...]:

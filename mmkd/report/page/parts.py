@@ -24,9 +24,9 @@ def svg(figure: Figure, title: str) -> str:
     return drawn.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
-def unfolds(summary: str, content: str) -> str:
-    """HTML that is seen once its summary is clicked. summary: plain text."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+def unfolds(summary: str, content: str, is_open: bool = False) -> str:
+    """HTML that is seen once its summary is clicked, or until then. summary: plain text."""
+    return f"<details{' open' if is_open else ''}><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def yaml_block(plain: Any, summary: str = "show") -> str:

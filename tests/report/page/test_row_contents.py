@@ -189,3 +189,13 @@ def test_classes_sets_and_values_are_told_by_name():
     assert '<dd class="">2.5</dd>' in shown(
         Row("a", 2.5, Said(2.0, None), Said(1.0, None), "one", 1.0), None, "value", ()
     )
+
+
+def test_rows_of_the_first_pair_are_open_and_those_of_the_others_folded():
+    row = Row("a", (0,), Said((0,), 0.875), Said((1,), 0.25), "one", 0.25)
+    found = Disagreement("t", "class", ("yes", "no"), 10, 3, 1, 0, (row,))
+    pairs = [Pair(name, "student", "teacher", "test", (found,), {}, (), ()) for name in ("first", "second")]
+    text = examples_section([*pairs, Pair("third", "student", "teacher", "test", (), {}, ("nothing",), ())])
+    assert text.count("<details open><summary>1 of these rows</summary>") == 1
+    assert text.index("<details open>") < text.index("<h3>second") < text.index("<details><summary>1 of these rows")
+    assert text.count("<details") == 2
