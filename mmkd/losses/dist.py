@@ -6,9 +6,11 @@ A correlation is 1 also where the student's probabilities are the teacher's scal
 cannot match a strong teacher may still agree with it.
 
 The authors' code multiplies by T^2, the paper's equations do not, and neither do we: the correlation and its gradient
-hardly change with a high T. It also adds 1e-8 to the product of the lengths; here probabilities that vary less, in
-root sum of squares, than `_math.SMALLEST_NORM` count as proportionally less correlated, so that the gradient stays
-finite: equal probabilities have the correlation 0. intra asks for two rows; fewer have none, and it is 0 there.
+hardly change with a high T. It also adds 1e-8 to the product of the lengths, by which the columns of the classes that a
+sure teacher gives to no row of the batch cost something where nothing is left to learn. Here 1 less the correlation is
+half the squared distance of the two, centred and scaled to length 1, which is the same number; what varies less, in
+root sum of squares, than `_math.SMALLEST_NORM` stays shorter than 1, so that the gradient is finite, and what is equal
+costs 0. intra asks for two rows; fewer have none, and it is 0 there.
 """
 
 from __future__ import annotations
@@ -64,12 +66,12 @@ def dist(
     """Beta inter + gamma intra; raw logits. No gradient reaches the teacher. One row: beta inter alone."""
     student = (full_precision(student) / temperature).softmax(-1)
     teacher = (full_precision(teacher.detach()) / temperature).softmax(-1)
-    inter = beta * mean_or_zero(1 - correlation(student, teacher))
+    inter = beta * mean_or_zero(uncorrelated(student, teacher))
     if len(student) < 2:
         return inter
-    return inter + gamma * mean_or_zero(1 - correlation(student.T, teacher.T))
+    return inter + gamma * mean_or_zero(uncorrelated(student.T, teacher.T))
 
 
-def correlation(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-    """Pearson's correlation of each row of a with that of b."""
-    return (unit(a - a.mean(-1, keepdim=True)) * unit(b - b.mean(-1, keepdim=True))).sum(-1)
+def uncorrelated(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+    """1 less Pearson's correlation of each row of a with that of b, from 0 to 2."""
+    return (unit(a - a.mean(-1, keepdim=True)) - unit(b - b.mean(-1, keepdim=True))).square().sum(-1) / 2

@@ -19,3 +19,13 @@ def test_one_row_has_no_correlation_over_rows() -> None:
     student, teacher = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert dist(student, teacher, 0.0, 2.0, 1.0) == 0
     assert dist(student, teacher, 1.0, 2.0, 1.0) == dist(student, teacher, 1.0, 0.0, 1.0) > 0
+
+
+def test_a_sure_teacher_that_is_met_costs_nothing_and_one_that_is_not_does() -> None:
+    """Of three classes the teacher gives none of the rows to the last: its column is 2e-9 and less, and hardly varies."""
+    teacher = torch.tensor([[20.0, 0.0, 0.0], [0.0, 20.0, 0.0], [21.0, 0.0, 0.0], [0.0, 22.0, 0.0]])
+    student = teacher.clone().requires_grad_()
+    value = dist(student, teacher, 1.0, 1.0, 1.0)
+    value.backward()
+    assert value == 0 and student.grad is not None and student.grad.abs().max() == 0
+    assert dist(teacher.roll(1, 0), teacher, 1.0, 1.0, 1.0) > 1
