@@ -1,8 +1,9 @@
 """Runs that are killed at random times: `python tests/resume/kills.py FOLDER [KILLS [NAME...]]`.
 
 Each configuration is run once unbroken. Then it is run again and again in a folder of its own, and each time killed
-(SIGKILL) at a random moment, until it has been killed KILLS times; the last start runs to its end. Weights, history,
-scores and predictions must be equal to the last bit. Of `workers`, every start has another number of reading processes.
+(SIGKILL), by turns at a random moment of the whole and soon after a random step of those that are left, until it has
+been killed KILLS times; the last start runs to its end. Weights, history, scores and predictions must be equal to the
+last bit. Of `workers`, every start has another number of reading processes.
 """
 
 from __future__ import annotations
@@ -98,19 +99,45 @@ def started(file: Path, made: Plain, readers: int = 0) -> int:
         os._exit(code)
 
 
-def ended(child: int, within: float | None = None) -> int | None:
-    """The process's exit code, or None if it was killed after so many seconds."""
-    if within is not None:
-        until = time.monotonic() + within
-        while time.monotonic() < until:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.005)
-        os.kill(child, signal.SIGKILL)
+def ended(child: int, over: Callable[[], bool] = lambda: False) -> int | None:
+    """The process's exit code, or None if it was killed because it was over."""
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if over():
+            break
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return None if code == -signal.SIGKILL else code
+
+
+def saved(root: Path) -> int:
+    """The newest step that is saved."""
+    found = root.glob("results/runs/*/seed0/checkpoints/*")
+    return max((int(path.name) for path in found if path.name.isdigit()), default=0)
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """Whether they are over."""
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() >= until
+
+
+def soon_after_step(root: Path, last: int, generator: random.Random) -> Callable[[], bool]:
+    """Whether one of the steps that are left is saved, and a moment over; never, where none is left."""
+    here = saved(root)
+    step = generator.randint(here + 1, last) if here < last else last + 1
+
+    def over() -> bool:
+        if saved(root) < step:
+            return False
+        time.sleep(generator.uniform(0, 0.05))
+        return True
+
+    return over
 
 
 def result(root: Path) -> dict[str, Any]:
@@ -130,19 +157,25 @@ def tried(name: str, folder: Path, kills: int, generator: random.Random) -> dict
     """One configuration: how often it was killed and where, and what differs from the unbroken run."""
     made = settled(CONFIGURATIONS[name])
     whole, broken = make_project(folder / name / "whole"), make_project(folder / name / "broken")
-    begun = time.monotonic()
-    assert ended(started(whole, made)) == 0, (whole.parent / "error.txt").read_text()
+    begun, last = time.monotonic(), 0
+
+    def watched() -> bool:
+        nonlocal last
+        last = max(last, saved(whole.parent))
+        return False
+
+    assert ended(started(whole, made), watched) == 0, (whole.parent / "error.txt").read_text()
     length = time.monotonic() - begun
     steps: list[int] = []
     done, starts = 0, 0
     while done < kills:
         starts += 1
         readers = generator.choice((0, 1, 2, 4)) if name == "workers" else 0
-        code = ended(started(broken, made, readers), generator.uniform(0, length))
+        aimed = soon_after_step(broken.parent, last, generator) if starts % 2 else after(generator.uniform(0, length))
+        code = ended(started(broken, made, readers), aimed)
         if code is None:
             done += 1
-            saved = [int(p.name) for p in broken.parent.glob("results/runs/*/seed0/checkpoints/*") if p.name.isdigit()]
-            steps.append(max(saved, default=0))
+            steps.append(saved(broken.parent))
         else:
             assert code == 0, (broken.parent / "error.txt").read_text()
             for run in broken.parent.glob("results/runs"):  # it came to its end: the next kill needs a new run
@@ -152,7 +185,7 @@ def tried(name: str, folder: Path, kills: int, generator: random.Random) -> dict
     assert ended(started(broken, made)) == 0, (broken.parent / "error.txt").read_text()
     expected, found = result(whole.parent), result(broken.parent)
     different = [key for key, value in expected.items() if found[key] != value]
-    return {"kills": done, "starts": starts + 1, "steps saved at the kills": steps, "different": different}
+    return {"kills": done, "starts": starts + 1, "steps": last, "saved at the kills": steps, "different": different}
 
 
 def main(folder: Path, kills: int = 20, *names: str) -> None:
