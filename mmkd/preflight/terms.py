@@ -105,7 +105,7 @@ def check_term(who: str, loss: Loss, scene: Scene, seed: int, report: Report) ->
     if not report.add(FINITE, who, _unusable(who, loss, scene, plain, seed)):
         return
     report.add(TAUGHT, who, _leaks(who, plain))
-    if not report.add(LEARNS, who, _teaches_nothing(who, plain)):
+    if not report.add(LEARNS, who, _teaches_nothing(who, loss, scene, plain, seed)):
         return
     if not report.add(RANDOM, who, _random(who, loss, scene, plain, seed)):
         return
@@ -146,10 +146,27 @@ def _leaks(who: str, plain: Told) -> Iterator[Finding]:
         yield Finding(who, f"has a gradient to {plain.taught[0]}", "none to any teacher", advice)
 
 
-def _teaches_nothing(who: str, plain: Told) -> Iterator[Finding]:
+def _teaches_nothing(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
     if not plain.gradients:
         advice = "look for `.detach()`, `.data`, `argmax` or `no_grad` on the way from the student to the value"
         yield Finding(who, "has no gradient to anything that the student says", "one", advice)
+    elif _largest(plain) <= SMALLEST and same_value(plain, tell(loss, _said_otherwise(scene, seed), seed)):
+        advice = "give it more to compare: a map of one position, or one class, is the same for every student"
+        yield Finding(who, f"is {float(plain.value):.3g} whatever the student says", "one that it can lower", advice)
+
+
+def _largest(told: Told) -> float:
+    """The largest entry of the gradients."""
+    return max((float(g.abs().max()) for g in told.gradients.values() if g.numel()), default=0.0)
+
+
+def _said_otherwise(scene: Scene, seed: int) -> Scene:
+    """The scene with noise added to all that the student says."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = parts_of(scene.student, scene.tasks)
+    noise = {name: torch.randn(part.values.shape, generator=generator) for name, part in parts.items()}
+    values = {name: part.values + noise[name].to(part.values) for name, part in parts.items()}
+    return replace(scene, student=with_values(scene.student, values))
 
 
 def _random(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
@@ -244,8 +261,7 @@ def _copied(own: Part, taught: Part) -> Tensor:
 
 
 def _differs_from_zero(who: str, equal: Told, plain: Told) -> Iterator[Finding]:
-    largest = max((float(g.abs().max()) for g in equal.gradients.values() if g.numel()), default=0.0)
-    usual = max((float(g.abs().max()) for g in plain.gradients.values() if g.numel()), default=0.0)
+    largest, usual = _largest(equal), _largest(plain)
     if abs(float(equal.value)) > max(VALUE * abs(float(plain.value)), VALUE) or largest > max(ZERO * usual, SMALLEST):
         found = f"where the student says what its teacher says, the value is {float(equal.value):.3g}"
         advice = "look for a missing entropy of the teacher, or say nothing of `zero_where_equal` in its Config"

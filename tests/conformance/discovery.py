@@ -13,6 +13,7 @@ and, where the method is not as most are,
   HALF_RTOL: how far float32 may be from float64, where a factor of the formula makes its rounding larger.
     Default: 1e-5.
   prepare(loss): what a new term needs before it is looked at, where it starts at something special. Default: nothing.
+  IDLE: cases in which nothing that the student says changes the value. Default: none.
   COEFFICIENTS: keys of numbers at 0 of which the value must not jump.
 
 What its `Config` claims is taken from there: `draws`, random numbers; `zero_where_equal`, of a student that says what

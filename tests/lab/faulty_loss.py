@@ -36,6 +36,8 @@ class Loss(base.Loss):
         ).sum(-1)
         if fault == "detached":
             each = each.detach().requires_grad_()
+        if fault == "always the same":
+            each = each * 0
         if fault == "reads labels of unlabelled rows":
             labels = batch.labels[task.name].clamp(min=0)
             each = each + functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none").view_as(

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from mmkd.losses import feature
+from mmkd.losses import attention_transfer, feature
 from mmkd.preflight.found import PreflightError
 from mmkd.run import run_experiment
 from tiny_project import BERT, IMAGE, TEXT, experiment, make_project
 
-KINDS = (feature,)  # imported before an experiment is read, as those of `tiny_project` are
+KINDS = (attention_transfer, feature)  # imported before an experiment is read, as `tiny_project`'s are
 TINY = {"architecture": {**BERT, "hidden_size": 8, "intermediate_size": 8}, "vocabulary": 120, "max_tokens": 64}
 
 
@@ -100,6 +100,7 @@ LOSSES = {
     "divides by the padding": ("entities", "depends on how far the batch is padded"),
     "NaN on a row": ("mood", "gives nan, already on these rows alone: "),
     "detached": ("mood", "has no gradient to anything that the student says"),
+    "always the same": ("mood", "is 0 whatever the student says"),
     "draws": ("mood", "depends on torch's random state"),
     "draws unseeded": ("mood", "gives two values for the same batch and the same state of torch's random numbers"),
     "by place": ("mood", "with the rows in another order goes from"),
@@ -143,3 +144,12 @@ def test_a_run_can_do_without(tmp_path: Path) -> None:
     own = plain(loss="divides by the padding")
     own["train"]["preflight"] = False
     assert run(own, make_project(tmp_path / "project"))
+
+
+def test_attention_over_a_map_of_one_place_is_stopped(near: Path) -> None:
+    """Its map is 1 there, whatever the features are: a last layer has one place for 32 x 32 pixels."""
+    own, small = plain(), {**IMAGE, "size": 32}
+    own["student"]["image"] = small
+    own["teachers"]["sees"] = {"kind": "timm", **small, "tasks": ["risk"], "layers": [3], "finetune": {"epochs": 1}}
+    own["losses"]["places"] = {"kind": "attention_transfer", "teacher": "sees", "modality": "image", "layer": 3}
+    assert "losses.places (kind attention_transfer): is 0 whatever the student says" in stopped(own, near)

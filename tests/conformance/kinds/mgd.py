@@ -16,6 +16,7 @@ CASES = {
     "all_visible": {"teacher": "bert", "layer": 3, "modality": "text", "masked": 0.0},
     "all_masked": {"teacher": "vit", "layer": 2, "modality": "image", "masked": 1.0},
 }
+IDLE = ("all_masked",)
 
 
 def formula(loss: Loss, scene: Scene) -> Tensor:
