@@ -1,15 +1,13 @@
 """Low-rank adaptation of a network while it learns (LoRA, 2106.09685), through peft.
 
 Each target's weight W becomes W + (alpha / rank) B A, of which B and A alone learn. Afterwards the sum is written into
-W, so that the network is an ordinary network again.
+W, so that the network is an ordinary network again. peft takes seconds to import, so only its users wait for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from peft import LoraConfig, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from mmkd.config.plugin_base import Lora
@@ -27,6 +25,8 @@ def add_lora(network: nn.Module, config: Lora, where: str = "finetune.lora") -> 
     where: the key of the config.
     Raises LoraError for a target that no layer's name ends with; ValueError for a layer that takes no product.
     """
+    from peft import LoraConfig, get_peft_model
+
     require_targets(network, config.targets, where)
     settings = LoraConfig(
         r=config.rank,
@@ -55,6 +55,8 @@ def require_targets(network: nn.Module, targets: Sequence[str], where: str) -> N
 
 def merge_lora(network: nn.Module) -> None:
     """Write the products into the weights, in place: the network is as it was, with other weights."""
+    from peft.tuners.lora import LoraLayer
+
     for name, layer in list(network.named_modules()):
         if isinstance(layer, LoraLayer):
             layer.merge()

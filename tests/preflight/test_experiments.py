@@ -17,7 +17,10 @@ from mmkd.data.integrity import missing_files
 from mmkd.deep_check import deep_check
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(path.relative_to(ROOT / "experiments") for path in (ROOT / "experiments").rglob("*.yaml"))
+EXPERIMENTS = ROOT / "experiments"
+FILES = sorted(
+    path.relative_to(EXPERIMENTS) for part in (".", "papers") for path in (EXPERIMENTS / part).glob("*.yaml")
+)
 EMBEDDED = {"market_notes", "digits"}
 """Cards whose rows come with the package."""
 LIMIT = {"train": 120, "transfer": 40, "validation": 40, "test": 40}
@@ -27,7 +30,7 @@ KINDS = [plugins.load("losses", kind) for kind in plugins.kinds("losses")]
 
 def cards_of(file: Path) -> set[str]:
     """As the file and its base name them: it cannot be loaded where its data is not at hand."""
-    text = (ROOT / "experiments" / file).read_text("utf-8")
+    text = (EXPERIMENTS / file).read_text("utf-8")
     base = re.search(r"^extends: (\S+)", text, re.MULTILINE)
     own = set(re.findall(r"\bcard: (\w+)", text))
     return own if base is None else own | cards_of(file.parent / base[1])
@@ -39,9 +42,9 @@ def marked(file: Path) -> object:
     return pytest.param(file, marks=marks, id=file.as_posix())
 
 
-@pytest.mark.parametrize("file", [marked(file) for file in FILES if file.parts[0] != "sweeps"])
+@pytest.mark.parametrize("file", [marked(file) for file in FILES])
 def test_is_not_stopped(file: Path, tmp_path: Path) -> None:
-    path = ROOT / "experiments" / file
+    path = EXPERIMENTS / file
     cards = [read_card(ROOT / "data_cards" / f"{name}.md") for name in cards_of(file)]
     if any(missing_files(card, data_root()) for card in cards):
         pytest.skip("its files are not here")
