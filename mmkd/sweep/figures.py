@@ -20,6 +20,7 @@ from mmkd.config.sweep_file import Domain, Sweep
 from mmkd.report.plot_style import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, logarithmic_below, one
 from mmkd.sweep.importance import importances
 from mmkd.sweep.ranking import pareto
+from mmkd.sweep.show import short
 from mmkd.sweep.trials import FAILED, FINISHED, GIVEN_UP, STOPPED, Trial
 
 MARKS = {FINISHED: ("o", BLUE), STOPPED: ("v", ORANGE), GIVEN_UP: ("s", ORANGE), FAILED: ("x", BLACK)}
@@ -153,7 +154,7 @@ def coordinates(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
         if any(key in sweep.space and key not in trial.values for trial in own):
             ticks[ABSENT] = "not varied"
         for height, value in ticks.items():
-            axes.text(x + 0.03, height, short(value), fontsize=6, va="center", color=BLACK, bbox=BEHIND)
+            axes.text(x + 0.03, height, brief(value), fontsize=6, va="center", color=BLACK, bbox=BEHIND)
     labels = names if upright else [broken(key) for key in names]
     axes.set_xticks(range(len(names)), labels, fontsize=6, rotation=90 if upright else 0)
     lowest = ABSENT if any(len(trial.values) < len(sweep.space) for trial in own) else 0.0
@@ -185,7 +186,7 @@ def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
             xs = [where(domain, trial.values[key]) for trial in shown]
             axes.scatter(xs, [trial.objectives[name] for trial in shown], s=10, marker=mark, c=colour)
         if domain.choice is not None:
-            words = [short(value) for value in domain.choice]
+            words = [brief(value) for value in domain.choice]
             upright = sum(map(len, words)) > 20  # characters that there is room for in a row
             axes.set_xticks(range(len(words)), words, fontsize=6, rotation=90 if upright else 0)
             axes.set_xlim(-0.5, len(domain.choice) - 0.5)
@@ -246,9 +247,9 @@ def where(domain: Domain, value: Any) -> float:
     return float(domain.choice.index(value)) if domain.choice is not None else float(value)
 
 
-def short(value: object) -> str:
+def brief(value: object) -> str:
     """A value beside an axis."""
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = f"{value:.3g}" if isinstance(value, float) else short(value)
     return text if len(text) <= 18 else text[:17] + "…"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich import box
 from rich.table import Table
@@ -54,7 +54,10 @@ def number(value: float) -> str:
 
 
 def short(value: object) -> str:
-    """A value of a key, to four digits."""
+    """A value of a key: a number to four digits, a plug-in's section as its kind with its keys."""
+    if isinstance(value, Mapping) and "kind" in value:
+        keys = ", ".join(f"{key} {short(own)}" for key, own in value.items() if key != "kind")
+        return f"{value['kind']}{f' ({keys})' if keys else ''}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -22,7 +22,7 @@ from mmkd.sweep.look import look
 from mmkd.sweep.order import Order
 from mmkd.sweep.page import command, sweep_page
 from mmkd.sweep.ranking import pareto, ranked, winner_of
-from mmkd.sweep.show import score, spent, troubles
+from mmkd.sweep.show import score, short, spent, troubles
 from mmkd.sweep.trials import FAILED, FINISHED, STOPPED, BrokeOff, Trial, trials_of
 
 HEADER: dict[str, Any] = {
@@ -221,6 +221,11 @@ def test_what_was_spent_counts_hours_of_trials_and_of_gpus(tmp_path: Path):
         "2.00 hours of trials",
         "1.00 GPU hours",
     ]
+
+
+def test_a_plug_in_s_section_is_told_by_its_kind_first():
+    assert short({"teacher": "net", "kind": "hint", "weight": 0.12345}) == "hint (teacher net, weight 0.1235)"
+    assert (short({"kind": "fixed"}), short([1, 2]), short({"a": 1})) == ("fixed", "[1, 2]", "{'a': 1}")
 
 
 def test_troubles_name_every_attempt_that_broke_off(asha: tuple[list[dict], list[Trial], Any]):
