@@ -150,7 +150,7 @@ def _teaches_nothing(who: str, loss: Loss, scene: Scene, plain: Told, seed: int)
     if not plain.gradients:
         advice = "look for `.detach()`, `.data`, `argmax` or `no_grad` on the way from the student to the value"
         yield Finding(who, "has no gradient to anything that the student says", "one", advice)
-    elif _largest(plain) <= SMALLEST and same_value(plain, tell(loss, _said_otherwise(scene, seed), seed)):
+    elif _largest(plain) <= SMALLEST and all(_is_still(each, scene, seed) for each in (loss, _late(loss, scene))):
         advice = "give it more to compare: a map of one position, or one class, is the same for every student"
         yield Finding(who, f"is {float(plain.value):.3g} whatever the student says", "one that it can lower", advice)
 
@@ -158,6 +158,20 @@ def _teaches_nothing(who: str, loss: Loss, scene: Scene, plain: Told, seed: int)
 def _largest(told: Told) -> float:
     """The largest entry of the gradients."""
     return max((float(g.abs().max()) for g in told.gradients.values() if g.numel()), default=0.0)
+
+
+def _is_still(loss: Loss, scene: Scene, seed: int) -> bool:
+    """Whether the value stays when the student says something else."""
+    return same_value(tell(loss, scene, seed), tell(loss, _said_otherwise(scene, seed), seed))
+
+
+def _late(loss: Loss, scene: Scene) -> Loss:
+    """The term as it is at the end of the run, when it has seen the batch: it may look on for a while at first."""
+    late = copy.deepcopy(loss)
+    with torch.no_grad():
+        late(scene.student, scene.teachers, scene.batch)
+    late.progress = 1.0
+    return late
 
 
 def _said_otherwise(scene: Scene, seed: int) -> Scene:

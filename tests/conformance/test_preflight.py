@@ -13,7 +13,7 @@ from conformance.jacobian import make_graph
 from conformance.scene import make_scene, setting
 from conformance.weightings_found import Case as WeightingCase
 from conformance.weightings_found import cases as weighting_cases
-from mmkd.losses import base, ttm
+from mmkd.losses import base, phi_s, ttm
 from mmkd.objective import Objective
 from mmkd.preflight.balance import FINITE as FINITE_GRADIENTS
 from mmkd.preflight.balance import STILL, WHOLE, Step, check_weighting
@@ -38,6 +38,16 @@ def test_every_loss_passes(case: Case) -> None:
     assert expected <= set(report.looked)
     claims = {AGREES} if case.config.zero_where_equal else set()
     assert set(report.looked) | set(report.left_out) == expected | claims | {ORDER}
+
+
+def test_a_term_that_looks_on_at_first_passes() -> None:
+    """PHI-S is 0 while it counts features."""
+    own = make_scene(filler=0.0, dtype=torch.float32)
+    report, scene = Report(), Scene(own.batch, own.student, own.teachers, own.setting.tasks)
+    new = phi_s.Loss(phi_s.Config(teacher="bert", modality="text"), own.setting)
+    assert new(own.student, own.teachers, own.batch) == 0
+    check_term("phi_s", new, scene, 3, report)
+    report.require()
 
 
 class Sloppy(base.Loss):
