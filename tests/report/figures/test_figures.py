@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
+from pydantic import ValidationError
 from scipy import stats
 
 from mmkd.config.problems import ConfigError
@@ -21,7 +22,7 @@ from mmkd.report.figures import calibration, conflict, confusion, curves, gain, 
 from mmkd.report.figures.base import Data
 from mmkd.report.figures.kinds import KINDS, load_figure
 from mmkd.report.figures.write import check_figures, write_figures
-from mmkd.report.plot_style import STYLE
+from mmkd.report.plot_style import SERIES, STYLE
 from mmkd.report.records import StoredRecord, find_records
 from tests.report.conftest import MakeRecord, WriteRecords
 
@@ -88,6 +89,26 @@ def test_the_bar_and_the_mark_stand_where_the_numbers_say(make_record: MakeRecor
     (found,) = data.gains
     assert lines["_interval"] == [found.low, found.high] and lines["_mean"] == [found.mean]
     assert lines["_seeds"] == list(found.by_seed.values())
+
+
+def test_of_one_score_the_rows_stand_beside_the_axis_and_of_several_the_scores(make_record: MakeRecord) -> None:
+    stored = runs(make_record, "base", BASE) + runs(make_record, "new", NEW)
+    (axes,) = drawn(gain, gain.data(gain_file(), stored, "f")).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["new"] and axes.get_legend() is None
+    assert axes.get_xlabel() == "gain in F1 ↑ over base, in points of %; to the right of 0 is better"
+    both = {"F1": "ner.f1", "again": "ner.f1"}
+    (axes,) = drawn(gain, gain.data(gain_file(scores=both), stored, "f")).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["F1 ↑", "again ↑"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["new"]
+
+
+def test_rows_that_would_look_alike_are_refused() -> None:
+    many = {"base": {"experiment": "base"}} | {f"row {n}": {"experiment": f"e{n}"} for n in range(len(SERIES) + 1)}
+    assert gain_file(rows=many)
+    with pytest.raises(
+        ValidationError, match=f"several scores of {len(many)} rows: expected at most {len(many) - 1}, or one score"
+    ):
+        gain_file(rows=many, scores={"F1": "ner.f1", "again": "ner.f1"})
 
 
 def test_a_row_without_records_is_named(make_record: MakeRecord) -> None:
