@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Strict, ValidationInfo, field_validator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCORE = "score"
+LONGEST = 32
+"""Letters of a line beside an axis."""
 READING = "Mark: mean over seeds, with its 95% t-interval; gains are paired by seed, and filled where it leaves 0 out."
 
 
@@ -201,10 +204,11 @@ def draw(data: DependenceData) -> Figure:
     for label, drawn in data.ceilings.items():
         grid[0].plot([at for at, _ in drawn], [best for _, best in drawn], color=GREY, linestyle=":", label=label)
     unit = " (%)" if data.unit == "%" else ""
-    grid[0].set(xlabel=data.against, ylabel=f"{data.score}{unit}")
+    against = fill(data.against, LONGEST)
+    grid[0].set(xlabel=against, ylabel=f"{data.score}{unit}")
     grid[0].legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2)
     if data.gains:
         grid[1].axhline(0, color=BLACK, linewidth=0.8)
         points_of = "points of %" if data.unit == "%" else "as recorded"
-        grid[1].set(xlabel=data.against, ylabel=f"gain over {data.baseline}, {points_of}")
+        grid[1].set(xlabel=against, ylabel=fill(f"gain over {data.baseline}, {points_of}", LONGEST))
     return with_notes(figure, data)

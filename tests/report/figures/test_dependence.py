@@ -1,5 +1,6 @@
 """The figure of a score against a key: its points are the records' means, its gains are paired at equal values."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -64,6 +65,16 @@ def test_the_drawing_shows_these_numbers(make_record: MakeRecord) -> None:
     heights = [list(line.get_ydata()) for line in gains.lines]
     assert [p.mean for p in data.gains] in heights
     assert gains.get_ylabel() == "gain over alone, points of %"
+
+
+def test_long_words_at_the_axes_stay_in_the_figure(make_record: MakeRecord) -> None:
+    data = dependence.data(figure_file(), stored(make_record), "f")
+    words = "share of rows in which text and chart carry the sentiment"
+    figure = drawn(dependence, replace(data, against=words, baseline="chart student alone"))
+    for axes in figure.axes:
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            inside = label.get_window_extent()
+            assert inside.x0 >= 0 and inside.x1 <= figure.bbox.x1 and inside.y0 >= 0 and inside.y1 <= figure.bbox.y1
 
 
 def test_a_gain_is_above_0_where_a_score_to_be_minimised_falls(make_record: MakeRecord) -> None:
