@@ -96,7 +96,7 @@ class Loss(base.Loss):
         print(text, file=sys.stderr)
         logging.getLogger("leaky").warning(text)
         warnings.warn(text)
-        return student.logits["risk"].sum() * 0.0
+        return student.logits["risk"][student.speaks].square().mean()
 '''
 
 
