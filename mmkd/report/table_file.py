@@ -151,6 +151,11 @@ def _column_kind(column: Any) -> str | None:
     return kinds[0] if len(kinds) == 1 else None
 
 
+def _scores(columns: dict[str, Any]) -> list[str]:
+    """The labels of the score columns."""
+    return [label for label, column in columns.items() if isinstance(column, ScoreColumn)]
+
+
 def _has(section: Any, key: str) -> bool:
     return key in section if isinstance(section, dict) else hasattr(section, key)
 
@@ -204,8 +209,7 @@ class TableFile(Section):
 
     def tested_columns(self) -> list[str]:
         """The score columns in which rows are tested against the baseline."""
-        scores = [label for label, column in self.columns.items() if isinstance(column, ScoreColumn)]
-        return [label for label in scores if self.tested is None or label in self.tested]
+        return [label for label in _scores(self.columns) if self.tested is None or label in self.tested]
 
     def blocks(self) -> list[tuple[str | None, tuple[str, ...]]]:
         """(heading, labels of its rows), in the order shown; the rows of no group have none."""
@@ -260,7 +264,7 @@ class TableFile(Section):
     @classmethod
     def _quoted_are_scores(cls, columns: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         rows = info.data.get("rows") or {}
-        scores = [label for label, column in columns.items() if isinstance(column, ScoreColumn)]
+        scores = _scores(columns)
         for label, row in rows.items():
             for column in row.quoted if isinstance(row, QuotedRow) else ():
                 if column not in scores:
@@ -285,7 +289,7 @@ class TableFile(Section):
         columns = info.data.get("columns")
         if tested is None or columns is None:
             return tested
-        scores = [label for label, column in columns.items() if isinstance(column, ScoreColumn)]
+        scores = _scores(columns)
         for label in tested:
             if label not in scores:
                 raise ValueError(f"found `{label}`, which is no score column{did_you_mean(label, scores)}")
