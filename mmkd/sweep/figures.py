@@ -20,7 +20,6 @@ from mmkd.config.sweep_file import Domain, Sweep
 from mmkd.report.plot_style import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, logarithmic_below, one
 from mmkd.sweep.importance import importances
 from mmkd.sweep.ranking import pareto
-from mmkd.sweep.show import short
 from mmkd.sweep.trials import FAILED, FINISHED, GIVEN_UP, STOPPED, Trial
 
 MARKS = {FINISHED: ("o", BLUE), STOPPED: ("v", ORANGE), GIVEN_UP: ("s", ORANGE), FAILED: ("x", BLACK)}
@@ -248,8 +247,10 @@ def where(domain: Domain, value: Any) -> float:
 
 
 def brief(value: object) -> str:
-    """A value beside an axis."""
-    text = f"{value:.3g}" if isinstance(value, float) else short(value)
+    """A value beside an axis; of a plug-in's section the kind alone, for which there is room."""
+    if isinstance(value, Mapping) and "kind" in value:
+        return brief(value["kind"])
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 18 else text[:17] + "…"
 
 

@@ -15,7 +15,7 @@ from test_sweep import SWEEP, mmkd, project_in, run_folder
 
 from mmkd.config.document import override
 from mmkd.errors import MmkdError
-from mmkd.sweep.figures import ABSENT, best_line, figures, heights_of, place, rungs_reached, ticks_of
+from mmkd.sweep.figures import ABSENT, best_line, brief, figures, heights_of, place, rungs_reached, ticks_of
 from mmkd.sweep.importance import FEWEST, importances, says
 from mmkd.sweep.journal import Journal, JournalError, read_journal
 from mmkd.sweep.look import look
@@ -225,6 +225,7 @@ def test_what_was_spent_counts_hours_of_trials_and_of_gpus(tmp_path: Path):
 
 def test_a_plug_in_s_section_is_told_by_its_kind_first():
     assert short({"teacher": "net", "kind": "hint", "weight": 0.12345}) == "hint (teacher net, weight 0.1235)"
+    assert brief({"teacher": "net", "kind": "attention_transfer"}) == "attention_transfer"
     assert (short({"kind": "fixed"}), short([1, 2]), short({"a": 1})) == ("fixed", "[1, 2]", "{'a': 1}")
 
 
