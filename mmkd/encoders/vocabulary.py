@@ -24,6 +24,7 @@ class Vocabulary(nn.Embedding):
     learned: nn.Parameter | None
     rows: Tensor
     place: Tensor
+    learned_padding: int | None
 
     def __init__(self, rows: int, width: int, padding: int | None = None, weight: Tensor | None = None) -> None:
         """padding: a row without a gradient. weight: [rows, width], in place of a random start."""
@@ -39,6 +40,9 @@ class Vocabulary(nn.Embedding):
         self.place[rows] = torch.arange(len(rows), device=self.weight.device)
         self.learned = nn.Parameter(self.weight.detach()[rows])
         self.weight.requires_grad_(False)
+        # A number, not a tensor: asked in every step, a device would be waited for, and a compiled pass break there.
+        place = -1 if self.padding_idx is None else int(self.place[self.padding_idx])
+        self.learned_padding = None if place == -1 else place
 
     def learn_all(self) -> None:
         """From now on, every row learns, as in any embedding."""
@@ -53,13 +57,9 @@ class Vocabulary(nn.Embedding):
             return super().forward(ids)
         places = self.place[ids]
         if self.training:
-            return functional.embedding(places, self.learned, self._padding_place())
+            return functional.embedding(places, self.learned, self.learned_padding)
         learned = functional.embedding(places.clamp(min=0), self.learned)
         return torch.where((places < 0)[..., None], super().forward(ids), learned)
-
-    def _padding_place(self) -> int | None:
-        place = None if self.padding_idx is None else int(self.place[self.padding_idx])
-        return None if place == -1 else place
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         if self.learned is None:

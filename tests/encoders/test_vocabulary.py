@@ -97,6 +97,13 @@ def test_padding_has_no_gradient() -> None:
     assert few.learned.grad[0].eq(0).all() and few.learned.grad[1:].ne(0).all()
 
 
+def test_a_step_asks_no_tensor_for_a_number() -> None:
+    few = vocabulary()
+    few.learn_rows(SEEN)
+    few.train().to("meta")  # where tensors have no values
+    assert few(TEXTS.to("meta")).shape == (*TEXTS.shape, WIDTH)
+
+
 def test_a_copy_has_rows_of_its_own() -> None:
     few = vocabulary()
     few.learn_rows(SEEN)
