@@ -28,6 +28,8 @@ LEAST = 3
 """Trials with a score that a figure of relations between keys and scores needs."""
 MOST_ACROSS = 5
 """Names of axes that stand beside one another; more of them stand upright."""
+ROOM = 20
+"""Characters of a choice's values that stand in a row below a panel; where there are more, the values stand upright."""
 ABSENT = -0.12
 """Height on the axis of a key that a trial does not vary, below its lowest value."""
 
@@ -177,7 +179,9 @@ def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
         return None
     across = min(3, len(sweep.space))
     down = -(-len(sweep.space) // across)
-    figure = Figure(figsize=(WIDTH, 1.9 * down), layout="constrained")
+    upright = {key: words for key, domain in sweep.space.items() if sum(map(len, words := words_of(domain))) > ROOM}
+    longest = max((len(word) for words in upright.values() for word in words), default=0)
+    figure = Figure(figsize=(WIDTH, (1.9 + 0.05 * longest) * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
     for axes, (key, domain) in zip(grid, sweep.space.items(), strict=False):
         for status, (mark, colour) in MARKS.items():
@@ -185,9 +189,7 @@ def keys(trials: Sequence[Trial], sweep: Sweep) -> Figure | None:
             xs = [where(domain, trial.values[key]) for trial in shown]
             axes.scatter(xs, [trial.objectives[name] for trial in shown], s=10, marker=mark, c=colour)
         if domain.choice is not None:
-            words = [brief(value) for value in domain.choice]
-            upright = sum(map(len, words)) > 20  # characters that there is room for in a row
-            axes.set_xticks(range(len(words)), words, fontsize=6, rotation=90 if upright else 0)
+            axes.set_xticks(range(len(domain.choice)), words_of(domain), fontsize=6, rotation=90 * (key in upright))
             axes.set_xlim(-0.5, len(domain.choice) - 0.5)
         elif domain.log_uniform is not None:
             logarithmic_below(axes)
@@ -239,6 +241,11 @@ def ticks_of(domain: Domain) -> dict[float, Any]:
     """Heights on a key's axis -> the values there."""
     values = domain.choice or domain.uniform or domain.log_uniform or domain.integer or ()
     return {place(domain, value): value for value in values}
+
+
+def words_of(domain: Domain) -> list[str]:
+    """The values of a choice, as they stand below its panel."""
+    return [brief(value) for value in domain.choice or ()]
 
 
 def where(domain: Domain, value: Any) -> float:
