@@ -58,7 +58,7 @@ def warning(pairs: Sequence[Pair]) -> str:
     if not found:
         return ""
     listed = "; ".join(found)
-    return f'<p class="note"><b>Not to be published:</b> this page holds rows of {escape(listed)}.</p>'
+    return f'<p class="note"><b>Publish only as the licences allow:</b> this page holds rows of {escape(listed)}.</p>'
 
 
 def _pair(pair: Pair, is_open: bool) -> str:

@@ -17,6 +17,7 @@ from mmkd.places import Places
 from mmkd.record import Code, RecordError, RunRecord, Score, read_record, write_record
 from mmkd.report.error import ReportError
 from mmkd.report.page import write as write_module
+from mmkd.report.page.examples import Pair, warning
 from mmkd.report.page.write import write_report
 from mmkd.report.variants import as_variant
 from tests.report.conftest import MakeRecord, WriteRecords
@@ -310,7 +311,12 @@ def test_rows_that_differ_stand_on_the_page_with_what_each_network_says(tmp_path
     assert teacher == ["mood", "4", "2", "1", "1", "0"] and students == ["mood", "4", "2", "2", "0", "0"]
     assert re.findall(r'<p class="id">(r\d)</p>', text) == ["r2", "r1", "r0", "r2"]
     assert text.count('<dd class="right">') == 4 and "<script" not in text and "0.75</small>" in text
-    assert "Not to be published" not in text  # there is no text and no image of the rows
+    assert "this page holds rows" not in text  # there is no text and no image of the rows
+
+
+def test_a_page_that_holds_rows_names_their_licences():
+    pair = Pair("a", "one", "other", "test", (), {}, (), ("Notes (licence mit)", "Memes <2> (licence other)"))
+    assert "holds rows of Notes (licence mit); Memes &lt;2&gt; (licence other)." in warning([pair, pair])
 
 
 def test_networks_that_saw_other_rows_are_not_compared(tmp_path: Path, make_record: MakeRecord):
