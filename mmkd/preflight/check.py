@@ -26,8 +26,9 @@ from mmkd.preflight.found import Finding, Report, named
 from mmkd.preflight.networks import Asked, check_words
 from mmkd.preflight.parts import without_graph
 from mmkd.preflight.rows import drawn_rows
+from mmkd.preflight.scene import Scene
 from mmkd.preflight.teachers import check_teacher
-from mmkd.preflight.terms import Scene, check_term
+from mmkd.preflight.terms import check_term
 from mmkd.tasks.base import Task
 from mmkd.train import Players
 from mmkd.types import Batch, Outputs, rows_of

@@ -7,9 +7,8 @@ time of one step. Each time a copy of it is asked: a term may keep a memory.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,19 +16,9 @@ from torch import Tensor
 from mmkd.losses.base import Loss
 from mmkd.objective import present
 from mmkd.preflight.found import Finding, Report
-from mmkd.preflight.parts import (
-    Part,
-    garbled,
-    garbled_labels,
-    in_order,
-    parts_of,
-    wider,
-    wider_batch,
-    with_leaves,
-    with_values,
-)
-from mmkd.tasks.base import Task
-from mmkd.types import Batch, Outputs
+from mmkd.preflight.parts import with_leaves
+from mmkd.preflight.scene import Scene, agreeing, covers, said_otherwise
+from mmkd.types import Outputs
 
 VALUE, GRADIENT = 1e-4, 1e-3
 """Largest difference of a value and, relative to the largest entry, of a gradient: another order of the rows is summed
@@ -48,23 +37,6 @@ FINITE, TAUGHT, LEARNS, RANDOM, MASKS, ORDER, AGREES = (
     "the order of rows changes no term",
     "zero where student and teacher agree, if it claims so",
 )
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A real batch with what the student and the teachers say about it; gradients of none of them are kept."""
-
-    batch: Batch
-    student: Outputs
-    teachers: Mapping[str, Outputs]
-    tasks: Mapping[str, Task]
-
-    def rows(self, order: list[int]) -> Scene:
-        """Some of the rows, in this order."""
-        teachers = {name: in_order(said, order) for name, said in self.teachers.items()}
-        return replace(
-            self, batch=in_order(self.batch, order), student=in_order(self.student, order), teachers=teachers
-        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +134,7 @@ def _largest(told: Told) -> float:
 
 def _is_still(loss: Loss, scene: Scene, seed: int) -> bool:
     """Whether the value stays when the student says something else."""
-    return same_value(tell(loss, scene, seed), tell(loss, _said_otherwise(scene, seed), seed))
+    return same_value(tell(loss, scene, seed), tell(loss, said_otherwise(scene, seed), seed))
 
 
 def _late(loss: Loss, scene: Scene) -> Loss:
@@ -172,15 +144,6 @@ def _late(loss: Loss, scene: Scene) -> Loss:
         late(scene.student, scene.teachers, scene.batch)
     late.progress = 1.0
     return late
-
-
-def _said_otherwise(scene: Scene, seed: int) -> Scene:
-    """The scene with noise added to all that the student says."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = parts_of(scene.student, scene.tasks)
-    noise = {name: torch.randn(part.values.shape, generator=generator) for name, part in parts.items()}
-    values = {name: part.values + noise[name].to(part.values) for name, part in parts.items()}
-    return replace(scene, student=with_values(scene.student, values))
 
 
 def _random(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
@@ -194,14 +157,14 @@ def _random(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Itera
 
 def _reads_what_is_absent(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
     """All at once; where it matters, each by itself, to name it."""
-    covers = list(_covers(scene, seed, widen=not loss.config.draws))
+    ways = list(covers(scene, seed, widen=not loss.config.draws))
     changed = scene
-    for _, cover in covers:
+    for _, cover in ways:
         changed = cover(changed)
     told = tell(loss, changed, seed)
     if same_numbers(plain, told):
         return
-    alone = [(name, tell(loss, cover(scene), seed)) for name, cover in covers]
+    alone = [(name, tell(loss, cover(scene), seed)) for name, cover in ways]
     guilty = [(name, each) for name, each in alone if not same_numbers(plain, each)] or [("all of it together", told)]
     for name, each in guilty:
         found = f"{name}: the value goes from {float(plain.value):.6g} to {float(each.value):.6g}"
@@ -209,37 +172,6 @@ def _reads_what_is_absent(who: str, loss: Loss, scene: Scene, plain: Told, seed:
             found = f"{name}: the gradient changes"
         advice = "choose the rows by their masks (`rows_of`, `labelled_rows`, `has`), and divide by their number"
         yield Finding(who, f"depends on {found}", "no change in value and gradient", advice)
-
-
-def _covers(scene: Scene, seed: int, widen: bool) -> Iterator[tuple[str, Callable[[Scene], Scene]]]:
-    """Ways to change a batch of which no term may learn, by name. widen: random numbers may go by the place."""
-    if widen:
-        yield "how far the batch is padded", _widened
-    yield "the labels of rows that have none", partial(_with_labels, seed=seed)
-    yield "what stands where the student says nothing", partial(_with_student, seed=seed)
-    for name in scene.teachers:
-        yield f"what stands where the teacher `{name}` says nothing", partial(_with_teacher, name=name, seed=seed)
-
-
-def _widened(scene: Scene) -> Scene:
-    teachers = {name: wider(said, scene.tasks) for name, said in scene.teachers.items()}
-    batch, student = wider_batch(scene.batch, scene.tasks), wider(scene.student, scene.tasks)
-    return replace(scene, batch=batch, student=student, teachers=teachers)
-
-
-def _with_labels(scene: Scene, seed: int) -> Scene:
-    generator = torch.Generator().manual_seed(seed)
-    return replace(scene, batch=garbled_labels(scene.batch, scene.tasks, generator))
-
-
-def _with_student(scene: Scene, seed: int) -> Scene:
-    generator = torch.Generator().manual_seed(seed)
-    return replace(scene, student=garbled(scene.student, scene.tasks, generator))
-
-
-def _with_teacher(scene: Scene, name: str, seed: int) -> Scene:
-    said = garbled(scene.teachers[name], scene.tasks, torch.Generator().manual_seed(seed))
-    return replace(scene, teachers={**scene.teachers, name: said})
 
 
 def _goes_by_place(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -> Iterator[Finding]:
@@ -250,28 +182,6 @@ def _goes_by_place(who: str, loss: Loss, scene: Scene, plain: Told, seed: int) -
         found = f"goes from {float(plain.value):.6g} to {float(turned.value):.6g}, or its gradient does not follow"
         advice = "let every row count alike, and pair what belongs to one row"
         yield Finding(who, f"with the rows in another order {found}", "the same", advice)
-
-
-def agreeing(loss: Loss, scene: Scene) -> Scene | None:
-    """The scene with a student that says what the term's teacher says; None where it cannot."""
-    needs = loss.config.teacher_needs()
-    names = {need.teacher for need in needs}
-    if len(names) != 1:
-        return None
-    own, taught = parts_of(scene.student, scene.tasks), parts_of(scene.teachers[names.pop()], scene.tasks)
-    asked = {f"logits.{task}" for need in needs for task in need.tasks}
-    asked |= {f"pooled.{need.modality}" for need in needs if need.pooled}
-    asked |= {f"hidden.{need.modality}.{layer}" for need in needs for layer in need.layers}
-    equal = {name for name in own.keys() & taught.keys() if own[name].values.shape == taught[name].values.shape}
-    if not asked <= equal:
-        return None
-    values = {name: _copied(part, taught[name]) if name in equal else part.values for name, part in own.items()}
-    return replace(scene, student=with_values(scene.student, values))
-
-
-def _copied(own: Part, taught: Part) -> Tensor:
-    both = own.mask & taught.mask
-    return torch.where(both.view(*both.shape, *[1] * (own.values.ndim - both.ndim)), taught.values, own.values)
 
 
 def _differs_from_zero(who: str, equal: Told, plain: Told) -> Iterator[Finding]:

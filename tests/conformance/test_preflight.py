@@ -18,7 +18,8 @@ from mmkd.objective import Objective
 from mmkd.preflight.balance import FINITE as FINITE_GRADIENTS
 from mmkd.preflight.balance import STILL, WHOLE, Step, check_weighting
 from mmkd.preflight.found import PreflightError, Report
-from mmkd.preflight.terms import AGREES, FINITE, LEARNS, MASKS, ORDER, RANDOM, TAUGHT, Scene, check_term
+from mmkd.preflight.scene import Scene
+from mmkd.preflight.terms import AGREES, FINITE, LEARNS, MASKS, ORDER, RANDOM, TAUGHT, check_term
 from mmkd.types import Batch, Outputs
 
 CONFLICT = ((-4.0, 1.0, 1.0), (6.0, 1.0, 1.0), (1.0, -3.0, 0.5))
