@@ -70,10 +70,16 @@ def integers_below(grid: Sequence[Axes]) -> None:
 
 
 def logarithmic_below(axes: Axes) -> None:
-    """A logarithmic horizontal axis with plain numbers, since what stands between dollars is no formula here."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    """A logarithmic horizontal axis with plain numbers, since what stands between dollars is no formula here.
+
+    Called after the drawing: where it spans few powers of ten, numbers between them are written, too.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if high < 100 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else range(1, 10)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
