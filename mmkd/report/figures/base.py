@@ -29,7 +29,7 @@ ScorePath = Annotated[str, Field(pattern=rf"^({MEAN_SCORE}|[^.\s]+\.[^.\s]+)$")]
 Unit = Literal["%", "as recorded"]
 DIGITS = 9
 """Significant digits of a number in a figure's JSON: far more than is seen, and less than machines differ in."""
-NOTE_WIDTH = 138
+NOTE_WIDTH = 130
 
 
 class FigureFile(Section):

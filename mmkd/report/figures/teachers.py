@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mmkd.report.error import ReportError
-from mmkd.report.figures._gains import GainData, gain_data
+from mmkd.report.figures._gains import Gain, GainData, gain_data
 from mmkd.report.figures._heat import heat
 from mmkd.report.figures.base import FigureFile, Rows, ScorePath, Unit, nothing, runs_of_rows, with_notes
 from mmkd.report.plot_style import panels
@@ -60,7 +60,7 @@ def draw(data: GainData) -> Figure:
     gains = {(each.row, each.score): each for each in data.gains}
     grid = [[gains.get((row, score)) for score in data.scores] for row in data.rows]
     limit = max(abs(each.mean) for each in data.gains) or 1.0
-    texts = [["–" if each is None else _text(each.mean, each.is_sure) for each in line] for line in grid]
+    texts = [["–" if each is None else _text(each, data.unit) for each in line] for line in grid]
     values = [[None if each is None else each.mean for each in line] for line in grid]
     heat(axes, values, texts, data.rows, data.scores, limit)
     points = "points of %" if data.unit == "%" else "as recorded"
@@ -68,5 +68,5 @@ def draw(data: GainData) -> Figure:
     return with_notes(figure, data)
 
 
-def _text(mean: float, is_sure: bool) -> str:
-    return f"{mean:+.3g}{'*' if is_sure else ''}"
+def _text(gain: Gain, unit: Unit) -> str:
+    return f"{gain.mean:+{'.1f' if unit == '%' else '.3g'}}{'*' if gain.is_sure else ''}"

@@ -70,7 +70,8 @@ def draw(data: WeightsData) -> Figure:
     figure, grid = panels(len(shown), ACROSS, 1.9, share_y=True)
     for axes, panel in zip(grid, shown, strict=True):
         draw_lines(axes, [line for line in data.lines if line.panel == panel], data.names)
-        axes.set_title(f"{panel}: {data.weighting[panel]}", fontsize=8)
+        kind = data.weighting[panel]
+        axes.set_title(panel if panel == kind else f"{panel}: {kind}", fontsize=8)
         axes.set_xlabel("epoch", fontsize=7)
     grid[0].set_ylabel("weight")
     top = max(high for line in data.lines for high in line.high)

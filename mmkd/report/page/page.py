@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from mmkd.report.consistency import differing_keys
 from mmkd.report.figures.base import Data, FigureFile
@@ -32,13 +33,13 @@ td, thead th { white-space: nowrap; }
 .costs th, .costs td { padding: .22rem .4rem; }
 .costs thead th, .told td, .told th { white-space: normal; }
 .told th, .told td { text-align: left; min-width: 7rem; overflow-wrap: anywhere; }
-.told thead th { overflow-wrap: normal; }
+.told th { overflow-wrap: normal; }
 .told { font-size: .88rem; }
 .told tbody th { min-width: 13rem; }
 .told td:last-child { min-width: 14rem; }
 @media (max-width: 40rem) {
   tbody th { position: sticky; left: 0; min-width: 6rem; white-space: normal; background: #fff; }
-  .told tbody th { min-width: 8rem; }
+  .told tbody th { min-width: 8rem; overflow-wrap: anywhere; }
 }
 @media print {
   .wide { overflow: visible; }
@@ -72,7 +73,7 @@ def report_page(
     sections = [
         ("Tables", "".join(map(_table, tables))),
         ("Figures", "".join(_figure(file, data) for file, data in figures)),
-        ("Experiments", "".join(_experiment(group, groups[0]) for group in groups)),
+        ("Experiments", "".join(_experiment(group, groups[:place]) for place, group in enumerate(groups))),
         ("Cost", cost_section(groups)),
         ("Origin", origin_section(groups)),
         ("The same again", commands_section(groups, command)),
@@ -96,25 +97,29 @@ def _figure(file: FigureFile, data: Data) -> str:
     return f'<figure class="plot"><figcaption>{title}</figcaption><div class="wide">{drawn}</div></figure>'
 
 
-def _experiment(group: Group, first: Group) -> str:
+def _experiment(group: Group, before: Sequence[Group]) -> str:
     record, students = group.first, group.networks.get("student", [])
     seeds = ", ".join(str(record_of(each).seed) for each in students) or "none"
     teachers = ", ".join(network.removeprefix("teacher-") for network in group.networks if network != "student")
     facts = [f"students of seeds {seeds}", *([f"teachers with records: {teachers}"] if teachers else [])]
     description = record.experiment.get("description")
     text = f"<p>{escape(description)}</p>" if description else ""
-    if group is not first:
-        text += _differing(first, group)
+    if before:
+        text += _differing(min(before, key=lambda each: len(_differences(each, group))), group)
     heading = f"<h3>{escape(group.label)} <small>{escape('; '.join(facts))}</small></h3>"
     return heading + text + yaml_block(record.experiment, "the whole experiment")
 
 
-def _differing(first: Group, group: Group) -> str:
-    """The keys in which an experiment differs from the first; of a map that only one of them has, no key in it."""
-    found = differing_keys(first.first.experiment, group.first.experiment)
-    outer = {key: values for key, values in found.items() if key.rpartition(".")[0] not in found and key != "name"}
+def _differing(other: Group, group: Group) -> str:
+    """The keys in which an experiment differs from another, with both values."""
     lines = [
         (key, ["–" if value is None else escape(value_text(value)) for value in values])
-        for key, values in outer.items()
+        for key, values in _differences(other, group).items()
     ]
-    return html_table(("differs in", first.label, group.label), lines, "told")
+    return html_table(("differs in", other.label, group.label), lines, "told")
+
+
+def _differences(other: Group, group: Group) -> dict[str, tuple[Any, Any]]:
+    """Keys -> both values; of a map that only one of the two has, no key in it."""
+    found = differing_keys(other.first.experiment, group.first.experiment)
+    return {key: values for key, values in found.items() if key.rpartition(".")[0] not in found and key != "name"}

@@ -137,7 +137,7 @@ def test_each_teacher_is_a_row_of_gains_and_two_teachers_are_refused(make_record
     base = runs(make_record, "base", BASE)
     data = teachers.data(file, base + runs(make_record, "new", NEW, experiment={"teachers": {"text": {}}}), "f")
     assert data.gains[0].mean == pytest.approx(100 * (sum(NEW) - sum(BASE)) / 3)
-    assert drawn(teachers, data).axes[0].texts[0].get_text() == f"{data.gains[0].mean:+.3g}"
+    assert drawn(teachers, data).axes[0].texts[0].get_text() == f"{data.gains[0].mean:+.1f}"
     both = runs(make_record, "new", NEW, experiment={"teachers": {"text": {}, "image": {}}})
     with pytest.raises(ReportError, match=r"row text: the students of `new` have 2 teachers \(text, image\)"):
         teachers.data(file, base + both, "f")

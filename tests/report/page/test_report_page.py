@@ -132,6 +132,17 @@ def test_what_differs_from_the_first_experiment(tmp_path: Path, records: list[Ru
     assert "temperature: 2.0\n" in text and "<p>with a teacher</p>" in text and "<p>Does it help?</p>" in text
 
 
+def test_keys_are_compared_with_the_most_similar_experiment_before(
+    tmp_path: Path, records: list[RunRecord], make_record: MakeRecord, write_ledger: WriteRecords
+):
+    new = next(each for each in records if each.name == "new").experiment
+    longer = make_record("longer", 0, experiment=new | {"name": "longer", "train": {"epochs": 9}})
+    page = Read(page_of(tmp_path, write_ledger(*records, longer), "base", "new", "longer"))
+    assert page.line("differs in", -1) == ["differs in", "new", "longer"]
+    assert [c for c in page.lines if c[0] == "train.epochs"] == [["train.epochs", "2", "7"], ["train.epochs", "7", "9"]]
+    assert len([cells for cells in page.lines if cells[0] == "losses.soft"]) == 1
+
+
 def test_the_first_name_is_what_others_are_compared_with(
     tmp_path: Path, records: list[RunRecord], write_ledger: WriteRecords
 ):
