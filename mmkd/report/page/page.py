@@ -24,6 +24,8 @@ from mmkd.show.page_frame import html_page, html_table
 
 STYLE = (
     """
+@media screen { body { max-width: 74rem; } }
+p { max-width: 62rem; }
 figure.plot { max-width: none; }
 figure.plot svg { min-width: 34rem; max-width: 46rem; }
 details { margin: .3rem 0; }
