@@ -111,6 +111,7 @@ def draw(data: WaterfallData) -> Figure:
     figure, axes = one(2.7)
     before = data.steps[0].level
     ends = [before]
+    digits = 1 if max(abs(step.level) for step in data.steps) >= 10 else 3
     for x, step in enumerate(data.steps):
         good = step.change is not None and (step.change > 0) == (data.better == "up")
         colour = GREY if step.change is None else BLUE if good else ORANGE
@@ -118,10 +119,10 @@ def draw(data: WaterfallData) -> Figure:
         axes.plot([x - 1.3 if x else x - 0.3, x + 0.3], [before] * 2, color=GREY, linewidth=0.8, linestyle=":")
         axes.bar(x, step.level - before, 0.6, before, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
         axes.plot([x - 0.3, x + 0.3], [step.level] * 2, color=BLACK, linewidth=1.4)
-        text = f"{step.level:.4g}"
+        text = f"{step.level:.{digits}f}"
         ends.append(step.level)
         if step.change is not None:
-            text += f"\n({step.change:+.2g})"
+            text += f"\n({step.change:+.{digits}f})"
         if step.low is not None and step.high is not None:
             span = [before + step.low, before + step.high]
             axes.plot([x, x], span, color=BLACK, linewidth=1, marker="_", markersize=5)
