@@ -51,19 +51,24 @@ MAPS = ("data", *PLUGIN_MAPS)
 
 
 def load(
-    path: str | os.PathLike[str], overrides: Sequence[str] = (), read_cards: ReadCards | None = None
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    read_cards: ReadCards | None = None,
+    to_run: bool = True,
 ) -> Experiment:
     """Read an experiment file. overrides: `a.b.c=value`, as on the command line.
 
-    read_cards: how to read the data cards; without it nothing is checked that a card is needed for.
+    read_cards: how to read the data cards; without it nothing is checked that a card is needed for. to_run: it is to
+    run on this machine, so that models, weights, runs and trackers that it names must be here.
 
     Raises ConfigError with every mistake; an error inside a plug-in of one's own surfaces as itself.
     """
     root, problems = read_document(path, overrides)
     experiment, parts = _validate(root, problems)
-    problems += check_files(parts, Path(path).parent)
-    if experiment is not None and experiment.track is not None and (absent := not_installed(experiment.track)):
-        problems.append(parts.problem(("track", "kind"), absent))
+    if to_run:
+        problems += check_files(parts, Path(path).parent)
+        if experiment is not None and experiment.track is not None and (absent := not_installed(experiment.track)):
+            problems.append(parts.problem(("track", "kind"), absent))
     if read_cards is not None:
         cards, unread = read_cards(parts.data, Path(path), parts.problem)
         problems += [*unread, *check_cards(parts, cards)]

@@ -16,7 +16,8 @@ def stale(records: Iterable[RunRecord], root: Path) -> dict[str, str]:
     """Name of a record in the ledger -> what its experiment file says otherwise.
 
     A record is compared that `mmkd run FILE` made, from the folder `root`, of a file that is still there; with the
-    overrides of its command. Seeds, description and what changes no number may differ.
+    overrides of its command. Seeds, description and what changes no number may differ. The models that it names need
+    not be on this machine.
     """
     seen: dict[tuple[str, ...], str | None] = {}
     found = {}
@@ -35,7 +36,7 @@ def stale(records: Iterable[RunRecord], root: Path) -> dict[str, str]:
 def _change(record: RunRecord, file: Path, overrides: list[str]) -> str | None:
     """What the file says now, with values of the record first; None where it says the same."""
     try:
-        now = load(file, overrides).dump()
+        now = load(file, overrides, to_run=False).dump()
     except ConfigError as error:
         return f"is refused by now: {str(error).splitlines()[0]}"
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmkd.config.load import load
+from mmkd.config.problems import ConfigError
 from mmkd.record import RunRecord, Soup
 from mmkd.report.staleness import stale
 from mmkd.report.tables import check_tables
@@ -52,6 +53,24 @@ def test_what_changes_no_number_may_differ(record: RunRecord, tmp_path: Path) ->
     kept = [line for line in TEXT.splitlines() if not line.startswith(("description:", "seeds:"))]
     write(tmp_path, "\n".join([*kept, *lines]) + "\n")
     assert stale([record], tmp_path) == {}
+
+
+def test_weights_that_are_on_another_machine_alone_are_no_fault(
+    make_record: MakeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "    model: resnet18\n"
+    assert line in TEXT
+    write(tmp_path, TEXT.replace(line, line + "    weights: weights/net.safetensors\n"))
+    elsewhere = tmp_path / "data" / "weights"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "net.safetensors").touch()
+    monkeypatch.setenv("MMKD_DATA", str(elsewhere.parent))
+    experiment = load(tmp_path / "experiments" / "quickstart.yaml", ["train.lr=0.5"])
+    made = make_record(experiment=experiment.dump(), command=COMMAND)
+    monkeypatch.delenv("MMKD_DATA")
+    with pytest.raises(ConfigError, match="there is no"):
+        load(tmp_path / "experiments" / "quickstart.yaml")
+    assert stale([made], tmp_path) == {}
 
 
 def test_a_file_that_is_refused_by_now_is_named(record: RunRecord, tmp_path: Path) -> None:
