@@ -34,8 +34,8 @@ details ul { padding-left: 1.2rem; font-size: .85rem; overflow-wrap: anywhere; }
 td, thead th { white-space: nowrap; }
 .costs th, .costs td { padding: .22rem .4rem; }
 .costs thead th, .told td, .told th { white-space: normal; }
-.told th, .told td { text-align: left; min-width: 7rem; overflow-wrap: anywhere; }
-.told th { overflow-wrap: normal; }
+.told th, .told td { text-align: left; min-width: 7rem; }
+.told td { overflow-wrap: anywhere; }
 .told { font-size: .88rem; }
 .told tbody th { min-width: 13rem; }
 .told td:last-child { min-width: 14rem; }
