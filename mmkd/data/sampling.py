@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from fractions import Fraction
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from mmkd.config.problems import dotted
 from mmkd.data.base import DataError
 
 POOL = 50
-"""Batches that are sorted by length together: large enough to save padding, small enough to stay random."""
+"""Batches that are sorted by length together, about: large enough to save padding, small enough to stay random."""
 
 
 def rows_per_epoch(sizes: Mapping[str, int], mixing: Mixing) -> dict[str, int]:
@@ -99,11 +99,17 @@ def training_batches(
 
 
 def _bucketed(rows: np.ndarray, lengths: np.ndarray, size: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Batches of these rows: shuffled, then sorted by length within pools."""
+    """Batches of these rows: shuffled, then sorted by length within pools of equally many batches, give or take one.
+
+    A rest of a few batches, as a pool of its own, would be padded most.
+    """
     order = rows[generator.permutation(len(rows))]
-    batches = []
-    for start in range(0, len(order), size * POOL):
-        pool = order[start : start + size * POOL]
+    batches = -(-len(order) // size)
+    pools = max(1, round(batches / POOL))
+    ends = [batches * pool // pools * size for pool in range(pools + 1)]
+    found = []
+    for start, end in pairwise(ends):
+        pool = order[start:end]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[i : i + size] for i in range(0, len(pool), size)]
-    return batches
+        found += [pool[i : i + size] for i in range(0, len(pool), size)]
+    return found

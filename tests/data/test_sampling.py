@@ -48,7 +48,7 @@ def former_training_rows(lengths: np.ndarray, batch_size: int, seed: int, epoch:
 
 
 @pytest.mark.parametrize("sizes", [{"only": 997}, {"b": 600, "a": 397}])
-@pytest.mark.parametrize("batch_size", [1, 8, 32, 2000])
+@pytest.mark.parametrize("batch_size", [20, 32, 2000])  # one pool, then as now
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_by_size_the_batches_are_those_of_before_bit_by_bit(sizes, batch_size, epoch):
     lengths = lengths_of(sizes)
@@ -58,6 +58,18 @@ def test_by_size_the_batches_are_those_of_before_bit_by_bit(sizes, batch_size, e
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype
         assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize(
+    ("batches", "pools"), [(1, 1), (50, 1), (51, 1), (74, 1), (76, 2), (120, 2), (126, 3), (130, 3), (320, 6)]
+)
+def test_pools_have_about_fifty_batches_and_equally_many(batches: int, pools: int):
+    """Rows that all differ in length: a pool reads each length once, a small one in wide batches."""
+    rows = batches * 32 - 5
+    lengths = np.random.default_rng(1).permutation(rows)
+    found = [np.sort(lengths[batch]) for batch in training_batches(lengths, {"only": rows}, 32, Size(), 3, 1)]
+    assert max(sum(each[0] <= length <= each[-1] for each in found) for length in range(rows)) == pools
+    assert max(each[-1] - each[0] for each in found) < 1.7 * 32 * pools
 
 
 def test_one_set_is_read_alike_whether_its_batches_are_pure_or_mixed():
