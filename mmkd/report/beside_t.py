@@ -45,7 +45,7 @@ def beside_t(comparison: Comparison) -> BesideT:
 def in_words(comparison: Comparison, column: Column) -> str | None:
     """One line; None where too few pairs, or differences of 0 alone, leave nothing to say."""
     found, signs = beside_t(comparison), comparison.signs
-    parts = [] if found.d_z is None else [f"d_z {found.d_z:+.2f}"]
+    parts = [] if found.d_z is None else [f"d_z {found.d_z:+z.2f}"]
     if signs is not None and signs.floor < 1:
         fewer = "" if not signs.exact or signs.floor == smallest_p(signs.n) else ", without those that are equal,"
         drawn = "" if signs.exact else f", of {DRAWS} flips drawn with generator seed {GENERATOR_SEED}"

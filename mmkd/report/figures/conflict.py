@@ -118,4 +118,4 @@ def draw(data: ConflictData) -> Figure:
 
 
 def _text(pair: Pair) -> str:
-    return f"{pair.cosine:+.2f}\n{pair.below} of {pair.looks}"
+    return f"{pair.cosine:+z.2f}\n{pair.below} of {pair.looks}"

@@ -69,4 +69,4 @@ def draw(data: GainData) -> Figure:
 
 
 def _text(gain: Gain, unit: Unit) -> str:
-    return f"{gain.mean:+{'.1f' if unit == '%' else '.3g'}}{'*' if gain.is_sure else ''}"
+    return f"{gain.mean:+z{'.1f' if unit == '%' else '.3g'}}{'*' if gain.is_sure else ''}"

@@ -122,7 +122,7 @@ def draw(data: WaterfallData) -> Figure:
         text = f"{step.level:.{digits}f}"
         ends.append(step.level)
         if step.change is not None:
-            text += f"\n({step.change:+.{digits}f})"
+            text += f"\n({step.change:+z.{digits}f})"
         if step.low is not None and step.high is not None:
             span = [before + step.low, before + step.high]
             axes.plot([x, x], span, color=BLACK, linewidth=1, marker="_", markersize=5)

@@ -240,6 +240,13 @@ def test_cosines_are_means_over_the_looks_and_their_absence_is_said(make_record:
     assert none.pairs == () and none.notes == ("Missing: base: its history holds no cosine between two tasks",)
 
 
+def test_a_change_that_rounds_to_nothing_has_no_minus(make_record: MakeRecord) -> None:
+    file = conflict.File.model_validate({"kind": "conflict", "title": "t", "rows": {"base": ROWS["base"]}})
+    history = epochs(0.5, diagnostics={"cosine": {"ner-risk": -0.002}})
+    shown = drawn(conflict, conflict.data(file, histories(make_record, history), "f"))
+    assert shown.axes[0].texts[0].get_text() == "+0.00\n1 of 1"
+
+
 @pytest.fixture(scope="module")
 def ledger() -> list[StoredRecord]:
     return find_records(ROOT / "results" / "records")
