@@ -87,6 +87,17 @@ def test_the_numbers_in_the_readme_are_those_of_the_table() -> None:
     assert shown and shown in table
 
 
+def test_the_tuned_students_in_the_readme_have_the_means_of_the_table() -> None:
+    table = (ROOT / "results" / "tables" / "market_notes.md").read_text("utf-8").splitlines()
+    spread = r"[0-9]+\.[0-9] ± [0-9]+\.[0-9]"
+    alone, taught = (
+        next(row for row in table if row.startswith(f"| {name}, tuned ")) for name in ("alone", "both teach")
+    )
+    means = [re.findall(spread, row)[3] for row in (alone, taught)]  # after sentiment, NER and risk
+    said = README.partition("**The gain does not outlive tuning**")[2]
+    assert re.findall(spread, said)[:2] == means
+
+
 def test_the_table_file_in_the_readme_is_one(tmp_path: Path) -> None:
     text = README.partition("### A table file\n\n```yaml\n")[2].partition("```")[0]
     (tmp_path / "shown.yaml").write_text(text, "utf-8")
