@@ -98,6 +98,23 @@ def test_the_tuned_students_in_the_readme_have_the_means_of_the_table() -> None:
     assert re.findall(spread, said)[:2] == means
 
 
+def test_the_ratios_in_the_page_of_the_benchmarks_are_those_that_were_measured() -> None:
+    def measured(name: str) -> dict[str, list[str]]:
+        page = (ROOT / "results" / "benchmarks" / f"{name}.md").read_text("utf-8")
+        return {cells[0]: cells[1:] for cells in _rows(page) if len(cells) == 5}
+
+    page = (ROOT / "benchmarks" / "README.md").read_text("utf-8").partition("## What was found")[2]
+    amd, intel = measured("whole_amd"), measured("whole")
+    found = [[name, bound, ratio, *intel.get(name, ["not run"])[:1]] for name, (ratio, _, bound, _) in amd.items()]
+    assert [row for row in _rows(page) if row[0] != "promise"] == found[1:]
+
+
+def _rows(page: str) -> list[list[str]]:
+    """The cells of each row of a page's tables, without the lines under headings."""
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
+    return [cells for cells in rows if not cells[0].startswith("---")]
+
+
 def test_the_table_file_in_the_readme_is_one(tmp_path: Path) -> None:
     text = README.partition("### A table file\n\n```yaml\n")[2].partition("```")[0]
     (tmp_path / "shown.yaml").write_text(text, "utf-8")
