@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmkd.calls import Calls, bad_rows, mapped, watched
 from mmkd.losses.base import Loss
 from mmkd.objective import NonFinite, Objective, Terms, output_values
 from mmkd.teachers.base import Speaker, Teacher
@@ -51,20 +50,6 @@ def shown(moment: Moment, found: Culprit) -> str:
     """The culprit in words, with its step and samples."""
     layer = "" if found.layer is None else f", first in {found.layer}"
     return f"step {moment.step}: {found.what} is not finite{layer}; samples {', '.join(found.ids)}"
-
-
-@dataclass
-class Call:
-    """One call of a module. value: rows whose output is not finite; out, into: rows whose gradient there is not.
-
-    own: names of its own parameters whose gradient is not finite.
-    """
-
-    name: str
-    value: set[int] = field(default_factory=set)
-    out: set[int] = field(default_factory=set)
-    into: set[int] = field(default_factory=set)
-    own: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -212,76 +197,9 @@ FAILS_ALONE = (RuntimeError, ValueError, ArithmeticError, IndexError)
 """What a term of pairs may raise about one row, and a weighting's solver about numbers that are not finite."""
 
 
-class Calls:
-    """The calls of a network's modules. begun, done: in the order in which they began, and ended."""
-
-    def __init__(self) -> None:
-        """None so far."""
-        self.begun: list[Call] = []
-        self.done: list[Call] = []
-
-    def forget_gradients(self) -> None:
-        """Before the gradient of another term."""
-        for call in self.begun:
-            call.out.clear()
-            call.into.clear()
-
-
-@contextmanager
-def watched(network: nn.Module) -> Iterator[Calls]:
-    """Look at every value and gradient that goes into a module and comes out of it, while the context lasts."""
-    calls, stack, hooks = Calls(), [], []
-
-    def before(name: str, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        call = Call(name)
-        calls.begun.append(call)
-        stack.append(call)
-
-        def own(tensor: Tensor) -> Tensor:
-            if not tensor.requires_grad:
-                return tensor
-            view = tensor.view_as(tensor)  # of others that read the same tensor, the gradients stand elsewhere
-            view.register_hook(partial(_take_in, call.into))
-            return view
-
-        return _mapped(arguments, own), _mapped(named, own)
-
-    def after(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        call = stack.pop()
-        calls.done.append(call)
-        for tensor in tensors_of(output):
-            _take_in(call.value, tensor.detach())
-            if tensor.requires_grad:
-                tensor.register_hook(partial(_take_in, call.out))
-
-    for name, module in network.named_modules():
-        hooks.append(module.register_forward_pre_hook(partial(before, name), with_kwargs=True))
-        hooks.append(module.register_forward_hook(after))
-    try:
-        yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _take_in(rows: set[int], values: Tensor) -> None:
-    rows |= bad_rows(values, None)
-
-
 def finite(values: Tensor) -> bool:
     """Whether every number is."""
     return bool(values.isfinite().all())
-
-
-def bad_rows(values: Tensor, mask: Tensor | None) -> set[int]:
-    """Numbers of the rows, along the first dimension, that hold a number that is not finite.
-
-    mask: over the first dimensions of the values; what it leaves out has no meaning.
-    """
-    wrong = ~torch.atleast_1d(values).isfinite()
-    if mask is not None:
-        wrong = wrong & mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim))
-    return set(wrong.flatten(1).any(1).nonzero()[:, 0].tolist() if wrong.ndim > 1 else wrong.nonzero()[:, 0].tolist())
 
 
 def ids_of(batch: Batch, rows: set[int]) -> tuple[str, ...]:
@@ -291,42 +209,11 @@ def ids_of(batch: Batch, rows: set[int]) -> tuple[str, ...]:
     return tuple(batch.ids[row] for row in sorted(rows))
 
 
-def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Every tensor of fractions in a value: in tuples, lists, maps and dataclasses."""
-    if isinstance(value, Tensor):
-        if value.is_floating_point():
-            yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from tensors_of(each)
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from tensors_of(each)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for each in fields(value):
-            yield from tensors_of(getattr(value, each.name))
-
-
 def only(value: Any, row: int, count: int) -> Any:
     """A batch or outputs, of one of `count` rows."""
-    return _mapped(value, lambda tensor: tensor[row : row + 1] if tensor.ndim and len(tensor) == count else tensor)
+    return mapped(value, lambda tensor: tensor[row : row + 1] if tensor.ndim and len(tensor) == count else tensor)
 
 
 def detached(value: Any) -> Any:
     """A batch or outputs, without a graph."""
-    return _mapped(value, Tensor.detach)
-
-
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.items() if isinstance(value, dict) else enumerate(value)
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if type(value) in (dict, tuple, list):
-        pairs = {key: _mapped(each, change) for key, each in _items(value)}
-        return pairs if isinstance(value, dict) else type(value)(pairs.values())
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _mapped(getattr(value, each.name), change) for each in fields(value)})
-    return value
+    return mapped(value, Tensor.detach)

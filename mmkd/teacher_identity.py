@@ -23,7 +23,7 @@ CODE = (
     *("losses/base.py", "losses/supervised.py"),
     *("weighting/base.py", "weighting/fixed.py", "looks.py", "mixup.py", "objective.py", "adversarial.py"),
     *("passes.py", "diagnostics.py", "changing.py", "averaging.py", "sums.py", "learning.py"),
-    *("culprit.py", "finite.py"),
+    *("calls.py", "culprit.py", "finite.py"),
     *("train.py", "evaluate.py", "teach.py", "teacher_identity.py"),
 )
 """What a teacher's weights and stored outputs depend on, beside its own kind and those of its tasks."""

@@ -43,7 +43,7 @@ LAYERS = (
     ),
     *("weighting", "environment", "looks", "mixup", "objective", "adversarial", "passes"),
     *("diagnostics", "changing", "averaging", "sums", "learning"),
-    *("evaluate", "lessons", "processes", "culprit", "finite", "keeper"),
+    *("evaluate", "lessons", "processes", "calls", "culprit", "finite", "keeper"),
     *("watch", "tracking", "train", "workspace", "teacher_identity", "teach", "preflight", "speakers", "plan"),
     *(
         "report",
